@@ -1,0 +1,103 @@
+//! What an actor's author implements, mostly by `remote_actor!`: how it is constructed from arguments
+//! that travel, and which messages it takes from other nodes.
+
+use actix::{Actor, AsyncContext, Handler, Message};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::node::inbox::{Accepted, HostContext};
+use crate::term::{ExitReason, Pid, Ref};
+
+/// A message that can go to another node: an actix [`Message`] of which it and its result are serde
+/// values. Implemented for all that are.
+pub trait RemoteMessage:
+    Message<Result: Serialize + DeserializeOwned + Send> + Serialize + DeserializeOwned + Send + 'static
+{
+}
+
+impl<M> RemoteMessage for M where
+    M: Message<Result: Serialize + DeserializeOwned + Send>
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + 'static
+{
+}
+
+/// An actor that any node of the pool can start. Use [`remote_actor!`](crate::remote_actor).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be started on a node of a pool",
+    label = "no actor that is registered",
+    note = "register it beside its definition: `remote_actor!({Self} as \"a_name\", new(…) = …, handles[…]);`"
+)]
+pub trait Spawnable: Actor<Context: HostContext<Self>> + Sized {
+    /// The name it is started by: Erlang's module.
+    const KIND: &'static str;
+
+    /// What it is constructed from: the parameter itself if there is one, a tuple if there are more.
+    type Args: Serialize + DeserializeOwned + Send + 'static;
+
+    /// Makes a new one. Runs on the node where the actor will live, in the actor's own first turn.
+    fn construct(args: Self::Args, ctx: &mut Self::Context) -> Self;
+
+    /// The arguments as a MessagePack array.
+    #[doc(hidden)]
+    fn encode_args(args: &Self::Args) -> Result<Vec<u8>, rmp_serde::encode::Error>;
+
+    /// The messages it takes from other nodes.
+    #[doc(hidden)]
+    fn accepted() -> &'static Accepted<Self>;
+}
+
+/// An actor that takes the message `M` from other nodes too. `remote_actor!` implements it for each
+/// message in `handles[…]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not take the message `{M}` from other nodes",
+    label = "`{M}` is not among the messages it handles",
+    note = "add it to the registration: `remote_actor!({Self} as …, handles[…, {M}]);`"
+)]
+pub trait Accepts<M: RemoteMessage>: Spawnable + Handler<M> {}
+
+/// A trapped exit signal: Erlang's `{'EXIT', Pid, Reason}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exited {
+    /// Who ended, or who called exit/2.
+    pub pid: Pid,
+    /// Why.
+    pub reason: ExitReason,
+}
+
+impl Message for Exited {
+    type Result = ();
+}
+
+/// A monitor fired: Erlang's `{'DOWN', Ref, process, Pid, Reason}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Down {
+    /// What `monitor` returned.
+    pub monitor: Ref,
+    /// Who ended.
+    pub pid: Pid,
+    /// Why; `NoProc` if it was dead already.
+    pub reason: ExitReason,
+}
+
+impl Message for Down {
+    type Result = ();
+}
+
+pub(crate) fn on_exited<A>(act: &mut A, exited: Exited, ctx: &mut A::Context)
+where
+    A: Actor<Context: AsyncContext<A>> + Handler<Exited>,
+{
+    use actix::dev::MessageResponse;
+    act.handle(exited, ctx).handle(ctx, None);
+}
+
+pub(crate) fn on_down<A>(act: &mut A, down: Down, ctx: &mut A::Context)
+where
+    A: Actor<Context: AsyncContext<A>> + Handler<Down>,
+{
+    use actix::dev::MessageResponse;
+    act.handle(down, ctx).handle(ctx, None);
+}

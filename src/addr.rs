@@ -1,0 +1,463 @@
+//! Addresses of actors that may be on another node.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix::Actor;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::actor::{Accepts, RemoteMessage, Spawnable};
+use crate::context::ambient_node;
+use crate::node::answer::encode;
+use crate::node::inbox::{Asked, decode};
+use crate::node::link::{Link, Phase, PushError};
+use crate::node::{Node, Outcome, Waiter};
+use crate::term::{ExitReason, NodeName, Pid};
+use crate::wire::{Fault, Head, tag_of};
+
+/// The address of an actor `A` on any node of the pool: actix's `Addr`, and more than that a plain
+/// value, which can be sent in messages and arguments.
+///
+/// Holding it does not keep the actor alive, and a message to the dead vanishes, as in Erlang; but a
+/// [`send`](RemoteAddr::send) that awaits an answer ends with the exit reason.
+pub struct RemoteAddr<A: Actor> {
+    pid: Pid,
+    node: Option<Arc<Node>>,
+    actor: PhantomData<fn() -> A>,
+}
+
+impl<A: Spawnable> RemoteAddr<A> {
+    pub(crate) fn new(pid: Pid, node: Arc<Node>) -> RemoteAddr<A> {
+        RemoteAddr { pid, node: Some(node), actor: PhantomData }
+    }
+
+    /// The actor's pid.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The node where the actor lives.
+    #[must_use]
+    pub fn node(&self) -> NodeName {
+        self.pid.node()
+    }
+
+    /// Sends a message and awaits the answer, for as long as the pool's call time-out allows; see
+    /// [`Request::within`] for another time.
+    ///
+    /// The message is on its way when this returns, also if the request is never awaited.
+    ///
+    /// # Errors
+    /// [`SendError::Exit`] with the reason if the actor is or ends before it has answered,
+    /// `NoConnection` if its node is lost or unknown; [`SendError::TimedOut`]; and those of a message
+    /// that cannot be encoded, or is not taken there.
+    /// # Cancel safety
+    /// Dropping the request gives up the answer; the message is handled all the same (rule G6).
+    pub fn send<M>(&self, message: M) -> Request<M::Result>
+    where
+        A: Accepts<M>,
+        M: RemoteMessage,
+    {
+        match self.home() {
+            Ok(node) => ask(&node, self.pid, message),
+            Err(why) => Request::failed(why),
+        }
+    }
+
+    /// Sends a message and forgets it. To the dead, or to a lost node, it vanishes.
+    ///
+    /// An actor that sends faster than the connection takes it rests after its turn until there is
+    /// room again.
+    pub fn do_send<M>(&self, message: M)
+    where
+        A: Accepts<M>,
+        M: RemoteMessage,
+    {
+        if let Err(why) = self.try_send(message)
+            && let Ok(node) = self.home()
+        {
+            slog::debug!(node.log, "message dropped"; "pid" => %self.pid, "reason" => %why);
+        }
+    }
+
+    /// Sends a message without an answer, and says if it could not be put on its way.
+    ///
+    /// # Errors
+    /// [`SendError::Exit`] with `NoProc` or `NoConnection` where that is known at once; a message that
+    /// cannot be encoded or is too long.
+    pub fn try_send<M>(&self, message: M) -> Result<(), SendError>
+    where
+        A: Accepts<M>,
+        M: RemoteMessage,
+    {
+        tell(&self.home()?, self.pid, message)
+    }
+
+    /// The same actor as somebody who takes messages `M`.
+    #[must_use]
+    pub fn recipient<M>(&self) -> RemoteRecipient<M>
+    where
+        A: Accepts<M>,
+        M: RemoteMessage,
+    {
+        RemoteRecipient { pid: self.pid, node: self.node.clone(), message: PhantomData }
+    }
+
+    fn home(&self) -> Result<Arc<Node>, SendError> {
+        home(&self.node)
+    }
+}
+
+/// Whoever takes messages `M`, on any node: actix's `Recipient`, as a plain value.
+pub struct RemoteRecipient<M: RemoteMessage> {
+    pid: Pid,
+    node: Option<Arc<Node>>,
+    message: PhantomData<fn(M)>,
+}
+
+impl<M: RemoteMessage> RemoteRecipient<M> {
+    /// The actor's pid.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Sends a message and awaits the answer, as [`RemoteAddr::send`] does.
+    ///
+    /// # Errors
+    /// Those of [`RemoteAddr::send`].
+    pub fn send(&self, message: M) -> Request<M::Result> {
+        match home(&self.node) {
+            Ok(node) => ask(&node, self.pid, message),
+            Err(why) => Request::failed(why),
+        }
+    }
+
+    /// Sends a message and forgets it, as [`RemoteAddr::do_send`] does.
+    pub fn do_send(&self, message: M) {
+        if let Ok(node) = home(&self.node) {
+            let _ = tell(&node, self.pid, message); // to the dead it vanishes
+        }
+    }
+}
+
+fn home(node: &Option<Arc<Node>>) -> Result<Arc<Node>, SendError> {
+    node.clone().or_else(ambient_node).ok_or(SendError::NoNode)
+}
+
+/// Puts a message on its way to an actor or function process on any node. On this one it is not
+/// serialised.
+pub(crate) fn tell<T>(node: &Arc<Node>, to: Pid, message: T) -> Result<(), SendError>
+where
+    T: Serialize + Send + 'static,
+{
+    let tag = tag_of::<T>();
+    if to.node() == node.name {
+        let cell = node.cell_of(to).ok_or(SendError::no_proc(to))?;
+        cell.push_typed(tag, Box::new(message));
+        return Ok(());
+    }
+    let link = way_to(node, to)?;
+    let head = Head::Message { to: to.number(), tag };
+    link.push(head, |out| encode(&message, out)).map_err(|why| SendError::not_put(to, why))
+}
+
+/// Puts a question to an actor on any node.
+fn ask<M: RemoteMessage>(node: &Arc<Node>, to: Pid, message: M) -> Request<M::Result> {
+    let tag = tag_of::<M>();
+    let within = node.config.times.call;
+    let (outcome, awaited) = oneshot::channel();
+    let waiter: Waiter = Box::new(move |ended| drop(outcome.send(ended)));
+    let mut request =
+        Request { to, failed: None, put: None, local: None, outcome: awaited, within };
+    if to.node() == node.name {
+        let Some(cell) = node.cell_of(to) else { return Request::failed(SendError::no_proc(to)) };
+        let question = node.open_question(None, within, waiter);
+        let (asker, answer) = oneshot::channel();
+        request.local = Some(answer);
+        request.put = Some((node.clone(), question));
+        cell.push_typed(tag, Box::new(Asked { message, asker }));
+        return request;
+    }
+    let link = match way_to(node, to) {
+        Ok(link) => link,
+        Err(why) => return Request::failed(why),
+    };
+    let question = node.open_question(Some(&link), within, waiter);
+    request.put = Some((node.clone(), question));
+    let head = Head::Request { to: to.number(), tag, question };
+    match link.push(head, |out| encode(&message, out)) {
+        Ok(()) => request,
+        Err(why) => Request::failed(SendError::not_put(to, why)), // and the request closes the question
+    }
+}
+
+/// The connection to the node of `to`, if that life of it is the one we know.
+fn way_to(node: &Arc<Node>, to: Pid) -> Result<Arc<Link>, SendError> {
+    let link = node
+        .link_to(to.node())
+        .map_err(|_| SendError::Exit { pid: to, reason: ExitReason::NoConnection })?;
+    match link.phase() {
+        Phase::Up(life) if life != to.incarnation() => Err(SendError::no_proc(to)),
+        Phase::Up(_) | Phase::Connecting | Phase::Lost => Ok(link),
+    }
+}
+
+/// The answer to a message, awaited.
+#[must_use = "the message is on its way; await this for the answer, or use do_send"]
+pub struct Request<R> {
+    to: Pid,
+    failed: Option<SendError>,
+    /// The open question; none once it is closed.
+    put: Option<(Arc<Node>, u64)>,
+    local: Option<oneshot::Receiver<Result<R, Fault>>>,
+    outcome: oneshot::Receiver<Outcome>,
+    within: Duration,
+}
+
+impl<R> Request<R> {
+    /// Waits for this long, counted from now, instead of the pool's call time-out.
+    pub fn within(mut self, within: Duration) -> Request<R> {
+        self.within = within;
+        if let Some((node, question)) = &self.put {
+            node.set_deadline(*question, within);
+        }
+        self
+    }
+
+    fn failed(why: SendError) -> Request<R> {
+        let (_, outcome) = oneshot::channel();
+        let to = why.pid().unwrap_or(Pid::nobody());
+        Request { to, failed: Some(why), put: None, local: None, outcome, within: Duration::ZERO }
+    }
+
+    fn close(&mut self) {
+        if let Some((node, question)) = self.put.take() {
+            node.give_up_question(question);
+        }
+    }
+
+    fn exit(&self, reason: ExitReason) -> SendError {
+        SendError::Exit { pid: self.to, reason }
+    }
+
+    fn fault(&self, fault: Fault) -> SendError {
+        let pid = self.to;
+        match fault {
+            Fault::Exit(reason) => SendError::Exit { pid, reason },
+            Fault::NotAccepted { .. } => SendError::NotAccepted { pid },
+            Fault::Undecodable(why) => SendError::Undecodable { pid, why },
+            Fault::NoAnswer => SendError::NoAnswer { pid },
+        }
+    }
+}
+
+impl<R: DeserializeOwned> Future for Request<R> {
+    type Output = Result<R, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(why) = this.failed.take() {
+            return Poll::Ready(Err(why));
+        }
+        if let Some(local) = &mut this.local
+            && let Poll::Ready(answered) = local.poll_unpin(cx)
+        {
+            this.local = None;
+            this.close();
+            return Poll::Ready(match answered {
+                Ok(Ok(result)) => Ok(result),
+                Ok(Err(fault)) => Err(this.fault(fault)),
+                // every mailbox that takes the message answers in the end
+                Err(oneshot::Canceled) => Err(SendError::NotAccepted { pid: this.to }),
+            });
+        }
+        let Poll::Ready(outcome) = this.outcome.poll_unpin(cx) else { return Poll::Pending };
+        this.close();
+        Poll::Ready(match outcome {
+            Ok(Outcome::Reply(bytes)) => {
+                decode(&bytes).map_err(|why| SendError::Undecodable { pid: this.to, why })
+            }
+            Ok(Outcome::Failed(fault)) => Err(this.fault(fault)),
+            Ok(Outcome::TimedOut) => Err(SendError::TimedOut { pid: this.to, after: this.within }),
+            Ok(Outcome::Lost) | Err(oneshot::Canceled) => Err(this.exit(ExitReason::NoConnection)),
+            Ok(Outcome::Spawned(_) | Outcome::Refused(_) | Outcome::Told(_)) => {
+                let why = "an answer to another question".to_owned();
+                Err(SendError::Undecodable { pid: this.to, why })
+            }
+        })
+    }
+}
+
+impl<R> Drop for Request<R> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<R> Unpin for Request<R> {}
+
+/// Why a message has no answer, or was not put on its way.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The actor had ended or ended first, or its node was lost: then with `NoConnection`.
+    #[error("{pid} ended: {reason}")]
+    Exit {
+        /// Who was asked.
+        pid: Pid,
+        /// Why it ended.
+        reason: ExitReason,
+    },
+    /// No answer in time. The message may be handled all the same (rule G6).
+    #[error("{pid} did not answer within {after:?}")]
+    TimedOut {
+        /// Who was asked.
+        pid: Pid,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The actor does not take messages of this type.
+    #[error(
+        "{pid} does not take messages of this type: add it to `handles[…]` of its registration"
+    )]
+    NotAccepted {
+        /// Who was asked.
+        pid: Pid,
+    },
+    /// The message or the answer could not be decoded: the two sides disagree about the type.
+    #[error("a message to {pid}, or its answer, could not be decoded: {why}")]
+    Undecodable {
+        /// Who was asked.
+        pid: Pid,
+        /// What the decoder said.
+        why: String,
+    },
+    /// The handler let go of the question without an answer; the actor lives.
+    #[error("{pid} let go of the question without an answer")]
+    NoAnswer {
+        /// Who was asked.
+        pid: Pid,
+    },
+    /// The message was not sent: it cannot be encoded, or is too long for a frame.
+    #[error("a message to {pid} was not sent: {why}")]
+    NotSent {
+        /// Who was to be told.
+        pid: Pid,
+        /// Why not.
+        why: String,
+    },
+    /// There is no node in this OS process to send from.
+    #[error("there is no node to send from: start a pool first")]
+    NoNode,
+}
+
+impl SendError {
+    fn no_proc(pid: Pid) -> SendError {
+        SendError::Exit { pid, reason: ExitReason::NoProc }
+    }
+
+    fn not_put(pid: Pid, why: PushError) -> SendError {
+        match why {
+            PushError::Lost => SendError::Exit { pid, reason: ExitReason::NoConnection },
+            PushError::TooLong(..) | PushError::Encode(_) => {
+                SendError::NotSent { pid, why: why.to_string() }
+            }
+        }
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        match self {
+            SendError::Exit { pid, .. }
+            | SendError::TimedOut { pid, .. }
+            | SendError::NotAccepted { pid }
+            | SendError::Undecodable { pid, .. }
+            | SendError::NoAnswer { pid }
+            | SendError::NotSent { pid, .. } => Some(*pid),
+            SendError::NoNode => None,
+        }
+    }
+
+    /// The reason, if the actor ended.
+    #[must_use]
+    pub fn exit_reason(&self) -> Option<&ExitReason> {
+        match self {
+            SendError::Exit { reason, .. } => Some(reason),
+            SendError::TimedOut { .. }
+            | SendError::NotAccepted { .. }
+            | SendError::Undecodable { .. }
+            | SendError::NoAnswer { .. }
+            | SendError::NotSent { .. }
+            | SendError::NoNode => None,
+        }
+    }
+}
+
+// What travels of an address is the pid; the node it is used from is the one where it is used.
+
+impl<A: Actor> Serialize for RemoteAddr<A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.pid.serialize(serializer)
+    }
+}
+
+impl<'de, A: Actor> Deserialize<'de> for RemoteAddr<A> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RemoteAddr<A>, D::Error> {
+        let pid = Pid::deserialize(deserializer)?;
+        Ok(RemoteAddr { pid, node: None, actor: PhantomData })
+    }
+}
+
+impl<A: Actor> Clone for RemoteAddr<A> {
+    fn clone(&self) -> RemoteAddr<A> {
+        RemoteAddr { pid: self.pid, node: self.node.clone(), actor: PhantomData }
+    }
+}
+
+impl<A: Actor> PartialEq for RemoteAddr<A> {
+    fn eq(&self, other: &RemoteAddr<A>) -> bool {
+        self.pid == other.pid
+    }
+}
+
+impl<A: Actor> Eq for RemoteAddr<A> {}
+
+impl<A: Actor> fmt::Debug for RemoteAddr<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.pid, f)
+    }
+}
+
+impl<M: RemoteMessage> Serialize for RemoteRecipient<M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.pid.serialize(serializer)
+    }
+}
+
+impl<'de, M: RemoteMessage> Deserialize<'de> for RemoteRecipient<M> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RemoteRecipient<M>, D::Error> {
+        let pid = Pid::deserialize(deserializer)?;
+        Ok(RemoteRecipient { pid, node: None, message: PhantomData })
+    }
+}
+
+impl<M: RemoteMessage> Clone for RemoteRecipient<M> {
+    fn clone(&self) -> RemoteRecipient<M> {
+        RemoteRecipient { pid: self.pid, node: self.node.clone(), message: PhantomData }
+    }
+}
+
+impl<M: RemoteMessage> fmt::Debug for RemoteRecipient<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.pid, f)
+    }
+}

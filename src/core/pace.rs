@@ -1,0 +1,130 @@
+//! Pace: when a node tells the master its load.
+//!
+//! It is pushed when it changes, not asked for: the choice of a node is only as good as the
+//! numbers are fresh, and a node on which nothing happens should cost nothing.
+
+use std::time::Duration;
+
+use crate::term::LoadReport;
+
+/// Which report was sent last, and when.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    sent: Option<(LoadReport, Duration)>,
+}
+
+impl Pace {
+    /// Whether to send this report now; if so, it counts as sent.
+    ///
+    /// PC-1: never sooner than [`GAP_MIN`] after the last one; then at once if something worth
+    /// telling has changed, at [`GAP_CHANGING`] if anything has, at [`KEEP_ALIVE`] in any case.
+    pub(crate) fn due(&mut self, now: Duration, report: &LoadReport) -> bool {
+        let due = self.sent.is_none_or(|(sent, at)| {
+            let gap = match Change::between(&sent, report) {
+                Change::Telling => GAP_MIN,
+                Change::Slight => GAP_CHANGING,
+                Change::None => KEEP_ALIVE,
+            };
+            now.saturating_sub(at) >= gap
+        });
+        if due {
+            self.sent = Some((*report, now));
+        }
+        due
+    }
+}
+
+/// How much has changed since the last report.
+enum Change {
+    /// A job more or less, a tenth of the work, or a spawn that the master waits to see.
+    Telling,
+    /// An estimate has moved.
+    Slight,
+    None,
+}
+
+impl Change {
+    fn between(sent: &LoadReport, report: &LoadReport) -> Change {
+        let counted = |r: &LoadReport| (r.runnable, r.running, r.blocking, r.cores, r.accepted);
+        let moved = (sent.pressure() - report.pressure()).abs();
+        if counted(sent) != counted(report) || moved >= sent.work().max(1.0) * TELLING_SHARE {
+            Change::Telling
+        } else if moved >= SLIGHT {
+            Change::Slight
+        } else {
+            Change::None
+        }
+    }
+}
+
+/// Between two reports, at least.
+pub(crate) const GAP_MIN: Duration = Duration::from_millis(20);
+
+/// Between two reports while an estimate moves, at most.
+pub(crate) const GAP_CHANGING: Duration = Duration::from_millis(100);
+
+/// Between two reports while nothing changes, at most.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// The share of the work by which an estimate must move to be told at once.
+const TELLING_SHARE: f64 = 0.1;
+
+/// In threads; less is noise, which would keep an idle node talking.
+const SLIGHT: f64 = 0.1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::members::IDLE;
+
+    #[test]
+    fn the_first_report_is_due_at_once_and_an_unchanged_one_each_second() {
+        let mut pace = Pace::default();
+        let sent = due_times(&mut pace, 0..2_500, |_| IDLE);
+        assert_eq!(sent, [0, 1_000, 2_000], "PC-1");
+    }
+
+    #[test]
+    fn a_change_is_told_at_once_but_not_twice_within_the_gap() {
+        let changes: [fn(&mut LoadReport); 5] = [
+            |r| r.runnable += 1,
+            |r| r.running -= 1,
+            |r| r.blocking += 1,
+            |r| r.accepted += 1,
+            |r| r.foreign += 1.0,
+        ];
+        for change in changes {
+            let before = LoadReport { running: 4, ..IDLE };
+            let mut after = before;
+            change(&mut after);
+            let mut pace = Pace::default();
+            let sent = due_times(&mut pace, 0..60, |t| if t < 10 { before } else { after });
+            assert_eq!(sent, [0, 20], "PC-1: within the gap");
+            assert_eq!(due_times(&mut pace, 60..90, |_| before), [60], "PC-1: at once");
+        }
+    }
+
+    #[test]
+    fn what_changes_all_the_time_is_told_every_twenty_milliseconds() {
+        let report = |t| LoadReport { runnable: t as u32, ..IDLE };
+        assert_eq!(due_times(&mut Pace::default(), 0..100, report), [0, 20, 40, 60, 80], "PC-1");
+    }
+
+    #[test]
+    fn an_estimate_that_moves_by_less_than_a_tenth_waits_a_little() {
+        let report = |foreign| LoadReport { running: 10, foreign, ..IDLE };
+        let mut pace = Pace::default();
+        let sent = due_times(&mut pace, 0..400, |t| report(if t < 10 { 0.0 } else { 0.5 }));
+        assert_eq!(sent, [0, 100], "PC-1");
+        let noise = |t: u64| report(0.5 + (t % 10) as f32 / 200.0);
+        assert_eq!(due_times(&mut pace, 400..1_050, noise), [] as [u64; 0], "noise");
+    }
+
+    fn due_times(
+        pace: &mut Pace,
+        millis: std::ops::Range<u64>,
+        report: impl Fn(u64) -> LoadReport,
+    ) -> Vec<u64> {
+        millis.filter(|&t| pace.due(Duration::from_millis(t), &report(t))).collect()
+    }
+}

@@ -1,0 +1,83 @@
+//! How a program is run, and how the same program becomes a slave when it is started as one.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_rt::System;
+
+use crate::node::launch::become_slave;
+use crate::pool::{Error, StartError};
+
+/// Runs a program's main function on an actix system of its own, prints its error if it ends with one,
+/// and gives the exit code: 0 done, 1 the work failed, 3 the pool could not be started or reached.
+///
+/// If this OS process was started as a slave, it is one instead, and never gets to `main`.
+///
+/// ```no_run
+/// use pspawn::prelude::*;
+///
+/// fn main() -> ExitCode {
+///     pspawn::run(|| async {
+///         let pool = Pool::start("demo").await?;
+///         println!("{:?}", pool.nodes().await?);
+///         pool.stop().await
+///     })
+/// }
+/// ```
+pub fn run<F, Fut>(main: F) -> ExitCode
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = Result<(), Error>>,
+{
+    init();
+    match System::new().block_on(main()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            complain(&why);
+            ExitCode::from(match why {
+                Error::Start(_) => 3,
+                Error::Spawn(_) | Error::Send(_) | Error::Pool(_) | Error::Other(_) => 1,
+            })
+        }
+    }
+}
+
+/// Becomes a slave if this OS process was started as one; else returns at once.
+///
+/// [`run`] does it by itself, and on Linux it has happened before `main` anyway, in test executables
+/// too. To be called first thing in `main` where neither holds.
+pub fn init() {
+    INITIALIZED.store(true, Ordering::Release);
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = become_slave(&args) {
+        std::process::exit(code);
+    }
+}
+
+/// Whether slaves of this executable would be slaves, and not run its `main` again.
+pub(crate) fn check() -> Result<(), StartError> {
+    match INITIALIZED.load(Ordering::Acquire) {
+        true => Ok(()),
+        false => Err(StartError::NotInitialized),
+    }
+}
+
+fn complain(why: &impl Display) {
+    eprintln!("error: {why}");
+}
+
+static INITIALIZED: AtomicBool = AtomicBool::new(false);
+
+/// Runs [`init`] before `main`, when nothing else has run in this OS process: a guard must be alone in
+/// it, and a test executable's own `main` must not run its tests again in every slave.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "a constructor is a function pointer in a section of its own")]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = {
+    extern "C" fn before_main() {
+        init();
+    }
+    before_main
+};

@@ -1,0 +1,104 @@
+//! Erlang's `pool` for Rust: a set of machines used as one set of processors.
+//!
+//! A master starts the same executable as a slave on each host in `.hosts.erlang`. From then on
+//! [`Pool::pspawn`] starts an actor on the node with the lowest expected load, [`Pool::pspawn_link`] also
+//! ties its life to the caller's, and if the master fails, everything goes: nothing is left running
+//! unseen. Actors are plain actix actors and plain `async fn`s; their messages are serde values that
+//! travel as MessagePack over TCP.
+//!
+//! ```no_run
+//! use pspawn::prelude::*;
+//!
+//! #[derive(Message, Serialize, Deserialize)]
+//! #[rtype(result = "i64")]
+//! struct Inc(i64);
+//!
+//! struct Counter { total: i64 }
+//! impl Actor for Counter { type Context = Context<Self>; }
+//! impl Handler<Inc> for Counter {
+//!     type Result = i64;
+//!     fn handle(&mut self, Inc(n): Inc, _: &mut Context<Self>) -> i64 { self.total += n; self.total }
+//! }
+//! remote_actor!(Counter as "counter", new(total: i64) = Counter { total }, handles[Inc]);
+//!
+//! fn main() -> ExitCode {
+//!     pspawn::run(|| async {
+//!         let pool = Pool::start("demo").await?;
+//!         let counter = pool.pspawn::<Counter>(0).await?;
+//!         println!("{} on {}", counter.send(Inc(5)).await?, counter.node());
+//!         pool.stop().await
+//!     })
+//! }
+//! ```
+//!
+//! Where Erlang's rules decide, the docs cite them by number: L for links, E for exit signals, M for
+//! monitors, P for the pool, G for calls.
+
+#[cfg(panic = "abort")]
+compile_error!("pspawn turns panics into exit reasons: build it with panic = \"unwind\"");
+
+mod actor;
+mod addr;
+mod context;
+mod cookie;
+mod core;
+mod entry;
+mod hosts;
+mod log;
+mod macros;
+mod node;
+mod pool;
+pub mod prelude;
+mod process;
+mod runtime_file;
+mod term;
+mod wire;
+
+pub use actor::{Accepts, Down, Exited, RemoteMessage, Spawnable};
+pub use addr::{RemoteAddr, RemoteRecipient, Request, SendError};
+pub use context::{Context, ProcessContext};
+pub use cookie::{Cookie, CookieError};
+pub use entry::{init, run};
+pub use hosts::{HostEntry, HostsError, HostsFile};
+pub use node::NodeError;
+pub use node::cell::exit;
+pub use node::inbox::HostContext;
+pub use node::launch::{HostFailure, StartStep};
+pub use node::output::OutputLine;
+pub use pool::{
+    Error, FreeNode, Pool, PoolBuilder, PoolError, Running, SpawnError, StartError, StartEvent,
+};
+pub use process::{Ctx, ProcessFn};
+pub use rmpv::Value;
+pub use runtime_file::{Published, RunningPool, RuntimeFileError};
+pub use term::{ExitReason, Incarnation, Kind, NodeName, NodeNameError, Pid, Ref};
+pub use wire::{KindInfo, Stream};
+
+/// What the macros need; nothing for anybody else.
+#[doc(hidden)]
+pub mod __private {
+    pub use actix;
+    pub use linkme;
+    pub use rmp_serde::encode::Error as EncodeError;
+
+    pub use crate::node::inbox::Accepted;
+    pub use crate::node::output::say;
+    pub use crate::node::registry::{ENTRIES, Entry};
+    pub use crate::node::seat::Seat;
+    pub use crate::process::{params_of, start_fn};
+
+    /// Arguments as a MessagePack array.
+    pub fn encode_args<T: serde::Serialize>(args: &T) -> Result<Vec<u8>, EncodeError> {
+        rmp_serde::to_vec(args)
+    }
+
+    /// And back.
+    pub fn decode_args<T: serde::de::DeserializeOwned>(args: &[u8]) -> Result<T, String> {
+        crate::node::inbox::decode(args)
+    }
+
+    /// The names of the messages that an actor takes.
+    pub fn messages<A: crate::Spawnable>() -> Vec<String> {
+        A::accepted().names().to_vec()
+    }
+}

@@ -1,0 +1,133 @@
+//! Answers: the duty to answer one question, which ends exactly once: by the handler, or, if it is
+//! dropped, by the actor's exit reason or by saying that there is none.
+
+use std::sync::Arc;
+
+use futures::channel::oneshot;
+use serde::Serialize;
+
+use super::cell::Cell;
+use super::link::Link;
+use super::{Node, Outcome};
+use crate::wire::{Control, Fault, Head};
+
+/// The duty to answer one question with an `R`.
+pub(crate) struct Answer<R: Serialize + Send + 'static>(To<R>);
+
+enum To<R: Send + 'static> {
+    Here(Here<R>),
+    There(Asker),
+}
+
+/// Who asked, on this node.
+struct Here<R: Send + 'static> {
+    cell: Arc<Cell>,
+    to: Option<oneshot::Sender<Result<R, Fault>>>,
+}
+
+/// Who asked with a numbered question: another node, or this one where the answer is wanted encoded.
+pub(crate) struct Asker {
+    /// Whose actor was asked.
+    cell: Arc<Cell>,
+    to: Option<Return>,
+}
+
+/// The way back to who asked.
+pub(crate) struct Return {
+    /// None: this node.
+    pub(crate) link: Option<Arc<Link>>,
+    pub(crate) question: u64,
+}
+
+impl<R: Serialize + Send + 'static> Answer<R> {
+    pub(crate) fn here(cell: Arc<Cell>, to: oneshot::Sender<Result<R, Fault>>) -> Answer<R> {
+        Answer(To::Here(Here { cell, to: Some(to) }))
+    }
+
+    pub(crate) fn there(remote: Asker) -> Answer<R> {
+        Answer(To::There(remote))
+    }
+
+    /// Answers with the handler's result.
+    pub(crate) fn give(self, result: R) {
+        match self.0 {
+            To::Here(mut here) => {
+                if let Some(to) = here.to.take() {
+                    let _ = to.send(Ok(result)); // the asker may have gone
+                }
+            }
+            To::There(remote) => remote.give(&result),
+        }
+    }
+}
+
+impl<R: Send + 'static> Drop for Here<R> {
+    fn drop(&mut self) {
+        if let Some(to) = self.to.take() {
+            // whoever hangs up early does not mind
+            self.cell.orphan(|fault| drop(to.send(Err(fault))));
+        }
+    }
+}
+
+impl Asker {
+    pub(crate) fn new(cell: Arc<Cell>, to: Return) -> Asker {
+        Asker { cell, to: Some(to) }
+    }
+
+    pub(crate) fn give<R: Serialize>(mut self, result: &R) {
+        if let Some(to) = self.to.take() {
+            to.give(&self.cell.node, result);
+        }
+    }
+
+    /// Answers with what went wrong.
+    pub(crate) fn fail(mut self, fault: Fault) {
+        if let Some(to) = self.to.take() {
+            to.fail(&self.cell.node, fault);
+        }
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        if let Some(to) = self.to.take() {
+            let node = self.cell.node.clone();
+            self.cell.orphan(move |fault| to.fail(&node, fault));
+        }
+    }
+}
+
+impl Return {
+    fn give<R: Serialize>(self, node: &Arc<Node>, result: &R) {
+        let Some(link) = &self.link else {
+            let mut bytes = Vec::new();
+            let outcome = match encode(result, &mut bytes) {
+                Ok(()) => Outcome::Reply(bytes.into()),
+                Err(why) => Outcome::Failed(Fault::Undecodable(why.to_string())),
+            };
+            return node.close_question(self.question, outcome);
+        };
+        let put = link.push(Head::Reply { question: self.question }, |out| encode(result, out));
+        if let Err(why) = put {
+            self.fail(node, Fault::Undecodable(format!("the answer cannot be sent: {why}")));
+        }
+    }
+
+    pub(crate) fn fail(self, node: &Arc<Node>, fault: Fault) {
+        match self.link {
+            Some(link) => {
+                link.push_control(&Control::Failed { question: self.question, fault });
+            }
+            None => node.close_question(self.question, Outcome::Failed(fault)),
+        }
+    }
+}
+
+/// Appends `value` to `out` in the compact form: structs are arrays.
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), rmp_serde::encode::Error> {
+    value.serialize(&mut rmp_serde::Serializer::new(out))
+}

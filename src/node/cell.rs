@@ -1,0 +1,444 @@
+//! Cells: what a node knows of one actor, and the task that runs it.
+//!
+//! A [`Task`] owns the actor's code as a future and polls it. However that ends (it is done, it
+//! panics, it is killed, its arbiter goes away), the cell notices once and tells whoever is tied to it;
+//! no hook of the user's actor is relied upon. The cell is also the task's waker, which makes the run
+//! queue exact.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+use slog::debug;
+
+use super::Node;
+use super::answer::Asker;
+use super::link::Link;
+use super::load::RunQueue;
+use crate::core::life::{Effect, Life, Notice};
+use crate::term::{ExitReason, Kind, NodeName, Pid};
+use crate::wire::Fault;
+
+/// One actor, as its node sees it.
+pub(crate) struct Cell {
+    pub(crate) pid: Pid,
+    pub(crate) kind: Kind,
+    /// Group leader: the node where its output appears.
+    pub(crate) leader: NodeName,
+    pub(crate) node: Arc<Node>,
+    queue: Arc<RunQueue>,
+    task: AtomicWaker,
+    queued: AtomicBool,
+    /// It has, or had, a tie with somebody on another node.
+    tied: AtomicBool,
+    /// A signal has ended it: checked before each poll and between two messages.
+    doomed: AtomicBool,
+    life: Mutex<Life>,
+    mailbox: Box<dyn Mailbox>,
+    /// Questions whose handler panicked: answered once the reason is known.
+    orphans: Mutex<Vec<Orphan>>,
+    /// The connection that has too much to send: the actor rests until it is drained.
+    rests_on: Mutex<Option<Arc<Link>>>,
+}
+
+type Orphan = Box<dyn FnOnce(Fault) + Send>;
+
+/// Where an actor's messages wait. Pushing one wakes nobody; the cell does.
+pub(crate) trait Mailbox: Any + Send + Sync {
+    /// A message from another node, still encoded.
+    fn push_raw(&self, tag: u32, payload: Bytes, answer: Option<Asker>);
+    /// A message of this node, which is not serialised: a `T`, or an [`Asked`](super::inbox::Asked).
+    fn push_typed(&self, cell: &Arc<Cell>, tag: u32, message: Box<dyn Any + Send>);
+    fn push_notice(&self, notice: Notice);
+    /// Wakes whoever waits for a message elsewhere than in the actor's own task.
+    fn nudge(&self) {}
+    /// Drops what waits. Later messages may still come and are dropped with the mailbox.
+    fn clear(&self);
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl Cell {
+    pub(crate) fn new(
+        pid: Pid,
+        kind: Kind,
+        leader: NodeName,
+        node: Arc<Node>,
+        queue: Arc<RunQueue>,
+        mailbox: Box<dyn Mailbox>,
+    ) -> Cell {
+        Cell {
+            pid,
+            kind,
+            leader,
+            node,
+            queue,
+            task: AtomicWaker::new(),
+            queued: AtomicBool::new(false),
+            tied: AtomicBool::new(false),
+            doomed: AtomicBool::new(false),
+            life: Mutex::new(Life::new(pid)),
+            mailbox,
+            orphans: Mutex::default(),
+            rests_on: Mutex::default(),
+        }
+    }
+
+    /// The mailbox, if it is of this type.
+    pub(crate) fn mailbox<M: Mailbox>(&self) -> Option<&M> {
+        self.mailbox.as_any().downcast_ref()
+    }
+
+    pub(crate) fn push_raw(self: &Arc<Self>, tag: u32, payload: Bytes, answer: Option<Asker>) {
+        // To the dead it vanishes, and the asker's answer says so.
+        if !self.is_doomed() {
+            self.mailbox.push_raw(tag, payload, answer);
+            self.wake();
+        }
+    }
+
+    pub(crate) fn push_typed(self: &Arc<Self>, tag: u32, message: Box<dyn Any + Send>) {
+        // Whoever is doomed has its mailbox closed soon; until then what comes is dropped with it.
+        self.mailbox.push_typed(self, tag, message);
+        self.wake();
+    }
+
+    /// Whether a signal has ended the actor: messages to it vanish from now on.
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.doomed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn was_tied(&self) -> bool {
+        self.tied.load(Ordering::Acquire)
+    }
+
+    /// The reason that a signal gave it, or that it ended with.
+    pub(crate) fn reason(&self) -> Option<ExitReason> {
+        self.life().doom().cloned()
+    }
+
+    pub(crate) fn trap_exits(&self, on: bool) -> bool {
+        self.life().trap_exits(on)
+    }
+
+    /// Lets `act` change the life, carries out what concerns the actor itself, and returns what its
+    /// node has to send.
+    pub(crate) fn live<R>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&mut Life, &mut Vec<Effect>) -> R,
+    ) -> (R, Vec<Effect>) {
+        let mut effects = Vec::new();
+        let mut wake = false;
+        let mut life = self.life();
+        let result = act(&mut life, &mut effects);
+        // Notices are put into the mailbox under the life's lock: once `unlink` has returned, no
+        // exit over that link may arrive (L9).
+        effects.retain(|effect| match effect {
+            Effect::Notice(notice) => {
+                self.mailbox.push_notice(notice.clone());
+                wake = true;
+                false
+            }
+            Effect::Doom => {
+                self.doomed.store(true, Ordering::Release);
+                wake = true;
+                false
+            }
+            Effect::Tied { .. } => {
+                self.tied.store(true, Ordering::Release);
+                true
+            }
+            Effect::Tell { .. } => true,
+        });
+        drop(life);
+        if wake {
+            self.wake();
+        }
+        (result, effects)
+    }
+
+    pub(crate) fn wake(self: &Arc<Self>) {
+        self.wake_by_ref();
+        self.mailbox.nudge();
+    }
+
+    /// Answers a question of which it is not known yet how it ended: with the reason, if the actor is
+    /// ending; else by saying that its handler gave no answer.
+    pub(crate) fn orphan(&self, answer: impl FnOnce(Fault) + Send + 'static) {
+        if let Some(reason) = self.reason() {
+            answer(Fault::Exit(reason));
+        } else if std::thread::panicking() {
+            lock(&self.orphans).push(Box::new(answer));
+        } else {
+            answer(Fault::NoAnswer);
+        }
+    }
+
+    /// The actor rests from its next turn on until `link` has sent what it holds.
+    pub(crate) fn rest_on(&self, link: Arc<Link>) {
+        *lock(&self.rests_on) = Some(link);
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        lock(&self.life)
+    }
+
+    fn count_as_queued(&self) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.queue.woken();
+        }
+    }
+
+    fn rests(&self, waker: &Waker) -> bool {
+        let mut rests_on = lock(&self.rests_on);
+        match &*rests_on {
+            Some(link) if link.is_full(waker) => true,
+            Some(_) => {
+                *rests_on = None;
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// The actor's code is to stop, with this reason unless a signal has given another. `stop` drops
+    /// it. Then everybody who is tied to it hears.
+    pub(crate) fn end(self: &Arc<Self>, own: ExitReason, stop: impl FnOnce()) {
+        let mut effects = Vec::new();
+        let reason = self.life().end(own, &mut effects);
+        self.doomed.store(true, Ordering::Release);
+        stop();
+        self.mailbox.clear();
+        for answer in std::mem::take(&mut *lock(&self.orphans)) {
+            answer(Fault::Exit(reason.clone()));
+        }
+        debug!(self.node.log, "ended"; "pid" => %self.pid, "kind" => %self.kind, "reason" => %reason);
+        self.node.ended(self, effects);
+    }
+}
+
+impl Wake for Cell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.queue.woken();
+            self.task.wake();
+        }
+    }
+}
+
+/// An actor's code.
+pub(crate) trait Body: Unpin {
+    /// Runs it until it waits, has used up its slice, or is done.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// From now on dropping it runs no hook of the user's.
+    fn silence(&mut self);
+}
+
+/// Runs one actor on its arbiter.
+pub(crate) struct Task<B: Body> {
+    cell: Arc<Cell>,
+    waker: Waker,
+    body: Option<B>,
+}
+
+impl<B: Body> Task<B> {
+    pub(crate) fn new(cell: Arc<Cell>, body: B) -> Task<B> {
+        cell.count_as_queued();
+        Task { waker: Waker::from(cell.clone()), cell, body: Some(body) }
+    }
+
+    fn end(&mut self, own: ExitReason, hooks: bool) {
+        let Some(mut body) = self.body.take() else { return };
+        let cell = self.cell.clone();
+        let before = CURRENT.replace(Some(cell.clone()));
+        cell.end(own, || {
+            if !hooks {
+                body.silence();
+            }
+            // Not inside an unwind, so that a Drop that panics cannot abort the node.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
+                let reason = classify(panic);
+                slog::warn!(cell.node.log, "panicked while it was dropped";
+                    "pid" => %cell.pid, "kind" => %cell.kind, "reason" => %reason);
+            }
+        });
+        CURRENT.set(before);
+    }
+}
+
+impl<B: Body> Future for Task<B> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let cell = this.cell.clone();
+        cell.task.register(cx.waker());
+        let _turn = Turn::start(&cell);
+        if cell.is_doomed() {
+            this.end(ExitReason::Normal, false);
+            return Poll::Ready(());
+        }
+        if cell.rests(&this.waker) {
+            return Poll::Pending;
+        }
+        let Some(body) = this.body.as_mut() else { return Poll::Ready(()) };
+
+        let before = CURRENT.replace(Some(cell.clone()));
+        SLICE.set(Slice::Until(Instant::now() + SLICE_LENGTH));
+        let polled =
+            catch_unwind(AssertUnwindSafe(|| body.poll(&mut Context::from_waker(&this.waker))));
+        let spent = matches!(SLICE.replace(Slice::Endless), Slice::Spent);
+        CURRENT.set(before);
+
+        match polled {
+            Ok(Poll::Ready(())) => {
+                this.end(ExitReason::Normal, true);
+                Poll::Ready(())
+            }
+            Err(panic) => {
+                this.end(classify(panic), false);
+                Poll::Ready(())
+            }
+            Ok(Poll::Pending) if cell.is_doomed() => {
+                this.end(ExitReason::Normal, false);
+                Poll::Ready(())
+            }
+            Ok(Poll::Pending) => {
+                if spent {
+                    // After the arbiter has looked at its timers and sockets: waking at once would
+                    // let one busy actor keep them waiting for dozens of slices.
+                    let mut later = std::pin::pin!(tokio::task::yield_now());
+                    let _ = later.as_mut().poll(&mut Context::from_waker(&this.waker));
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<B: Body> Drop for Task<B> {
+    fn drop(&mut self) {
+        // The arbiter is going away; or, if the body is gone, all is over already.
+        self.end(ExitReason::Shutdown, false);
+        if self.cell.queued.swap(false, Ordering::AcqRel) {
+            self.cell.queue.dropped_while_queued();
+        }
+    }
+}
+
+/// Counts the actor as running for as long as it is held.
+struct Turn<'a>(&'a RunQueue);
+
+impl Turn<'_> {
+    fn start(cell: &Cell) -> Turn<'_> {
+        cell.queue.poll_started(cell.queued.swap(false, Ordering::AcqRel));
+        Turn(&cell.queue)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.poll_ended();
+    }
+}
+
+/// The actor that runs on this thread at this moment.
+pub(crate) fn current() -> Option<Arc<Cell>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Whether the running actor has to let go of the thread: it is doomed, or its slice is spent.
+pub(crate) fn must_yield() -> bool {
+    match SLICE.get() {
+        Slice::Endless => return false,
+        Slice::Spent => return true,
+        Slice::Until(end) => {
+            if Instant::now() >= end {
+                SLICE.set(Slice::Spent);
+                return true;
+            }
+        }
+    }
+    CURRENT.with_borrow(|current| current.as_ref().is_some_and(|cell| cell.is_doomed()))
+}
+
+/// Ends the running actor with this reason, from any depth: Erlang's `exit/1`.
+///
+/// # Panics
+/// Always, by design: the panic carries the reason to the actor's cell. Outside of an actor it is an
+/// ordinary panic.
+pub fn exit(reason: ExitReason) -> ! {
+    match CURRENT.with_borrow(Option::is_some) {
+        true => resume_unwind(Box::new(ExitNow(reason))),
+        false => panic!("exit({reason}) was called outside of an actor"),
+    }
+}
+
+struct ExitNow(ExitReason);
+
+fn classify(panic: Box<dyn Any + Send>) -> ExitReason {
+    let panic = match panic.downcast::<ExitNow>() {
+        Ok(exit) => return exit.0,
+        Err(panic) => panic,
+    };
+    let text = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (None, Some(text)) => text.clone(),
+        (None, None) => "a panic whose payload is no text".to_owned(),
+    };
+    ExitReason::Panicked { text, place: PLACE.take() }
+}
+
+/// Installs, once for the OS process, a panic hook that notes where an actor panicked instead of
+/// printing it: the reason travels over links, and is logged. Other panics go to the hook before it.
+pub(crate) fn install_panic_hook() {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            // try_with: a panic may come while the thread's locals are being dropped
+            let ours = CURRENT
+                .try_with(|current| current.try_borrow().is_ok_and(|c| c.is_some()))
+                .unwrap_or(false);
+            if ours {
+                let place =
+                    info.location().map_or(String::new(), |l| format!("{}:{}", l.file(), l.line()));
+                let _ = PLACE.try_with(|last| last.replace(place));
+            } else {
+                before(info);
+            }
+        }));
+    });
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under one of our locks is a bug of ours and is reported as such; the data is still whole.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[derive(Clone, Copy)]
+enum Slice {
+    Endless,
+    Until(Instant),
+    Spent,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Cell>>> = const { RefCell::new(None) };
+    static SLICE: std::cell::Cell<Slice> = const { std::cell::Cell::new(Slice::Endless) };
+    static PLACE: std::cell::Cell<String> = const { std::cell::Cell::new(String::new()) };
+}
+
+/// How long one actor may keep its arbiter before the others have a turn.
+const SLICE_LENGTH: Duration = Duration::from_micros(100);

@@ -1,0 +1,76 @@
+//! A node's settings: every deadline and every bound in one place.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slog::Logger;
+
+use super::guard::LifeLine;
+use super::output::Sink;
+use crate::cookie::Cookie;
+use crate::term::NodeName;
+use crate::wire::greeting::Part;
+
+/// What a node is started with.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) name: NodeName,
+    pub(crate) part: Part,
+    pub(crate) cookie: Cookie,
+    pub(crate) listen: SocketAddr,
+    /// Arbiters for actors of the user's.
+    pub(crate) workers: usize,
+    /// Guarded modules that may be started here.
+    pub(crate) allow: Vec<String>,
+    pub(crate) times: Times,
+    /// The longest frame that is sent or taken.
+    pub(crate) frame_bytes_max: usize,
+    pub(crate) log: Logger,
+    pub(crate) output: Sink,
+    /// A slave's way to tell its guard that it hears its master.
+    pub(crate) life_line: Option<Arc<LifeLine>>,
+    /// What the pool was started with as arguments for its slaves.
+    pub(crate) args: Vec<String>,
+}
+
+/// How long a node waits for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Times {
+    /// A heartbeat goes over each connection this often.
+    pub(crate) tick: Duration,
+    /// A peer that is silent for this long is down.
+    pub(crate) silence_max: Duration,
+    /// A `send` that awaits an answer (rule G1).
+    pub(crate) call: Duration,
+    /// A spawn on any node, and a question about the pool.
+    pub(crate) spawn: Duration,
+    /// From dialing to the end of the greeting.
+    pub(crate) greeting: Duration,
+    /// From the launch of a slave until it is in the pool (rule P3).
+    pub(crate) start: Duration,
+    /// From the order to end until the last OS process is gone; then by force.
+    pub(crate) stop: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Times {
+        Times {
+            tick: Duration::from_millis(500),
+            silence_max: Duration::from_secs(3),
+            call: Duration::from_secs(5),
+            spawn: Duration::from_secs(10),
+            greeting: Duration::from_secs(5),
+            start: Duration::from_secs(32),
+            stop: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The longest frame unless the pool says otherwise.
+pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// As many arbiters as this node may use cores.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,97 @@
+//! The worker's end of the socket to its guard.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionbio};
+use rustix::net::{SendFlags, send};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::stdio::{dup2_stdin, stdin};
+
+use super::letter::Letter;
+use super::{GuardError, LETTER_MAX};
+
+/// What ties a worker to its guard: the worker sends a byte each time it heard its master, and the
+/// guard ends it when they stay away.
+///
+/// The guard sends nothing on it after the letter: once it is readable ([`AsFd`], [`AsRawFd`]; it
+/// does not block), the guard is gone and the worker must exit at once. Dropping it ends the beats;
+/// a worker that lives on is ended when the silence has lasted too long.
+#[derive(Debug)]
+pub(crate) struct LifeLine {
+    socket: OwnedFd,
+    silence_max: Duration,
+}
+
+impl LifeLine {
+    /// Takes the socket from standard input, which is `/dev/null` from then on, and returns it with
+    /// the body of the master's letter.
+    ///
+    /// To be called once, first, on the main thread: the kernel kills this OS process if the guard
+    /// dies, but forgets that as soon as the *thread* that called is gone.
+    ///
+    /// # Errors
+    /// [`GuardError::Guardless`] if the guard died before we could ask to die with it; the others
+    /// if standard input is not a guard's socket.
+    pub(crate) fn take() -> Result<(LifeLine, Vec<u8>), GuardError> {
+        // GD-3: a worker does not outlive its guard. The signal covers the time after this call,
+        // the look at our parent below the time before it.
+        set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(GuardError::system("the death signal"))?;
+        name_after_program();
+
+        let socket =
+            fcntl_dupfd_cloexec(stdin(), 3).map_err(GuardError::system("the life line"))?;
+        let nothing = File::open("/dev/null").map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            GuardError::system("/dev/null")(errno)
+        })?;
+        dup2_stdin(nothing).map_err(GuardError::system("standard input"))?;
+
+        let letter = Letter::read(&socket, LETTER_MAX)?;
+        let parent = getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
+        if parent != Some(letter.guard) {
+            return Err(GuardError::Guardless);
+        }
+        ioctl_fionbio(&socket, true).map_err(GuardError::system("the life line"))?;
+        Ok((LifeLine { socket, silence_max: letter.silence_max }, letter.body))
+    }
+
+    /// Tells the guard that the master was heard. False if the guard is gone.
+    pub(crate) fn beat(&self) -> bool {
+        // A full socket is fine: the guard has beats enough to read.
+        let sent = send(&self.socket, b"b", SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        !matches!(sent, Err(Errno::PIPE | Errno::CONNRESET))
+    }
+
+    /// How long the guard lets the beats stay away. They should come several times as often.
+    pub(crate) fn silence_max(&self) -> Duration {
+        self.silence_max
+    }
+}
+
+impl AsFd for LifeLine {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for LifeLine {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// Started from `/proc/self/exe`, we would be called `exe` in `top` and `ps`.
+fn name_after_program() {
+    let program = std::env::args_os().next().unwrap_or_default();
+    if let Some(name) = Path::new(&program).file_name()
+        && let Ok(name) = CString::new(name.as_bytes())
+    {
+        let _ = rustix::thread::set_name(&name);
+    }
+}

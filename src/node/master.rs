@@ -1,0 +1,404 @@
+//! The master: an actor that starts the slaves, knows who is in the pool and with what load, places
+//! actors, and ends the pool.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::{Either, join_all, select};
+use slog::{info, warn};
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use super::answer::Return;
+use super::launch::{Gone, HostFailure, Plan, Running, StartStep, launch};
+use super::load::Sampler;
+use super::role::RoleEvent;
+use super::slave::SAMPLE_EVERY;
+use super::{Node, Outcome, guard};
+use crate::core::placement::Placement;
+use crate::term::NodeName;
+use crate::wire::greeting::{Hello, Part};
+use crate::wire::{Answer, Control, MemberInfo, Query};
+
+/// The actor that is the pool's master.
+pub(crate) struct Master {
+    node: Arc<Node>,
+    sampler: Sampler,
+    placement: Placement,
+    /// Nodes that are connected, members or not.
+    up: HashMap<NodeName, Hello>,
+    /// Slaves whose OS processes this master has started.
+    slaves: HashMap<NodeName, Slave>,
+    /// Why a connection was lost or did not come about, by node, last first.
+    lost: HashMap<NodeName, String>,
+    stopping: Option<Vec<Return>>,
+}
+
+/// A slave from the order to start it until its last OS process is gone.
+struct Slave {
+    /// Who hears when it has called back, or why it never will; none once that is known.
+    starting: Option<oneshot::Sender<Result<(), String>>>,
+    /// Dropped to end it: the guard is asked, and then left without its life line.
+    alive: Option<oneshot::Sender<()>>,
+}
+
+impl Master {
+    pub(crate) fn new(node: Arc<Node>, sampler: Sampler) -> Master {
+        let seed = u64::from(node.incarnation.0);
+        let mut placement = Placement::new(seed);
+        let info = node.member_info();
+        let cores = u32::try_from(node.config.workers).unwrap_or(u32::MAX);
+        placement.join(info.node, info.incarnation, cores, Some(info.address));
+        node.peers().set_master(Some(node.name));
+        Master {
+            node,
+            sampler,
+            placement,
+            up: HashMap::new(),
+            slaves: HashMap::new(),
+            lost: HashMap::new(),
+            stopping: None,
+        }
+    }
+
+    fn join(&mut self, them: &Hello) {
+        self.placement.join(them.node, them.incarnation, them.cores, them.address);
+        if let Some(address) = them.address {
+            self.node.peers().place(them.node, address);
+        }
+        self.tell_members();
+    }
+
+    fn leave(&mut self, node: NodeName) {
+        if self.placement.leave(node).is_some() {
+            self.node.peers().unplace(node);
+            self.tell_members();
+        }
+    }
+
+    /// Tells every connected node who is in the pool, and where.
+    fn tell_members(&self) {
+        let members: Vec<MemberInfo> = self
+            .placement
+            .members()
+            .iter()
+            .filter_map(|member| {
+                let address = member.address?;
+                Some(MemberInfo { node: member.name, incarnation: member.incarnation, address })
+            })
+            .collect();
+        for node in self.up.keys() {
+            if let Some(link) = self.node.peers().get(*node) {
+                link.push_control(&Control::Members(members.clone()));
+            }
+        }
+    }
+
+    fn report_own_load(&mut self) {
+        let now = self.node.now();
+        let report = self.sampler.sample(now, self.node.accepted());
+        self.placement.report(self.node.name, report, now);
+    }
+
+    fn asked(&mut self, query: Query, to: Return, ctx: &mut Context<Self>) {
+        let answer = match query {
+            Query::Place => {
+                self.report_own_load();
+                Answer::Placed(self.placement.place(self.node.now()))
+            }
+            Query::Unplace(node) => {
+                self.placement.cancel(node);
+                Answer::Done
+            }
+            Query::Loads => Answer::Loads(self.placement.nodes_and_load(self.node.now())),
+            Query::Explain => {
+                let reasons = self.placement.explain(self.node.now());
+                Answer::Explained(reasons.iter().map(ToString::to_string).collect())
+            }
+            Query::Kinds => Answer::Kinds(super::registry::kinds()),
+            Query::Enlist => Answer::Refused("the master of a pool of its own".to_owned()),
+            Query::Attach { node, address } => return self.attach(node, address, to, ctx),
+            Query::StopPool => return self.stop(to, ctx),
+        };
+        to.tell(&self.node, answer);
+    }
+
+    fn attach(
+        &mut self,
+        name: NodeName,
+        address: std::net::SocketAddr,
+        to: Return,
+        ctx: &mut Context<Self>,
+    ) {
+        if self.placement.members().get(name).is_some() {
+            return to.tell(&self.node, Answer::Attached { already: true });
+        }
+        self.node.peers().place(name, address);
+        let (node, me) = (self.node.clone(), ctx.address());
+        actix_rt::spawn(async move {
+            let refused = match node.query(name, Query::Enlist, node.config.times.spawn).await {
+                Outcome::Told(Answer::Done) => match me.send(Enlisted(name)).await {
+                    Ok(true) => return to.tell(&node, Answer::Attached { already: false }),
+                    Ok(false) | Err(_) => "lost again at once".to_owned(),
+                },
+                Outcome::Told(Answer::Refused(why)) => why,
+                Outcome::TimedOut => format!("no answer within {:?}", node.config.times.spawn),
+                _ => match me.send(WhyLost(name)).await {
+                    Ok(Some(why)) => why,
+                    Ok(None) | Err(_) => "not reached".to_owned(),
+                },
+            };
+            to.tell(&node, Answer::Refused(refused));
+        });
+    }
+
+    /// Ends all other nodes of the pool; answers when the last slave's last OS process is gone.
+    fn stop(&mut self, to: Return, ctx: &mut Context<Self>) {
+        if let Some(waiting) = &mut self.stopping {
+            return waiting.push(to);
+        }
+        self.stopping = Some(vec![to]);
+        self.node.close();
+        for member in self.placement.nodes() {
+            if let Some(link) = self.node.peers().get(member) {
+                link.push_control(&Control::Halt);
+            }
+        }
+        for slave in self.slaves.values_mut().filter(|slave| slave.starting.is_some()) {
+            slave.alive = None;
+        }
+        ctx.run_later(self.node.config.times.stop, |master, _| {
+            for (name, slave) in &mut master.slaves {
+                warn!(master.node.log, "does not halt, ended by force"; "peer" => %name);
+                slave.alive = None;
+            }
+        });
+        self.stopped_if_all_gone(ctx);
+    }
+
+    fn stopped_if_all_gone(&mut self, ctx: &mut Context<Self>) {
+        if !self.slaves.is_empty() {
+            return;
+        }
+        let Some(waiting) = self.stopping.take() else { return };
+        self.stopping = Some(Vec::new()); // whoever asks from now on hears at the end of the node
+        let node = self.node.clone();
+        let links: Vec<_> = waiting.iter().filter_map(|to| to.link.clone()).collect();
+        for to in waiting {
+            to.tell(&node, Answer::Done);
+        }
+        ctx.spawn(actix::fut::wrap_future(async move {
+            // Whoever asked from another node has to hear before the connection goes.
+            let drained = join_all(links.iter().map(|link| link.drained()));
+            let _ = timeout(FAREWELL, drained).await;
+            node.stop();
+        }));
+    }
+}
+
+impl Actor for Master {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.report_own_load();
+        ctx.run_interval(SAMPLE_EVERY, |master, _| master.report_own_load());
+    }
+}
+
+impl Handler<RoleEvent> for Master {
+    type Result = ();
+
+    fn handle(&mut self, event: RoleEvent, ctx: &mut Context<Self>) {
+        match event {
+            RoleEvent::PeerUp(them) => {
+                let (node, part) = (them.node, them.part);
+                self.lost.remove(&node);
+                self.up.insert(node, them.clone());
+                match self.slaves.get_mut(&node).and_then(|slave| slave.starting.take()) {
+                    Some(starting) if part == Part::Slave => {
+                        self.join(&them);
+                        let _ = starting.send(Ok(()));
+                    }
+                    Some(_) | None => self.tell_members(),
+                }
+            }
+            RoleEvent::PeerDown { node, why } => {
+                self.up.remove(&node);
+                self.leave(node);
+                if let Some(slave) = self.slaves.get_mut(&node) {
+                    slave.alive = None; // S6: it has lost us, too
+                }
+                self.lost.insert(node, why);
+            }
+            RoleEvent::Load { node, report } => {
+                self.placement.report(node, report, self.node.now());
+            }
+            RoleEvent::Asked { query, to } => self.asked(query, to, ctx),
+            RoleEvent::Members { from } | RoleEvent::Halt { from } => {
+                warn!(self.node.log, "a master takes no orders"; "from" => %from);
+            }
+        }
+    }
+}
+
+/// A node has said that it is in the pool. Answers whether it is still connected.
+struct Enlisted(NodeName);
+
+impl Message for Enlisted {
+    type Result = bool;
+}
+
+impl Handler<Enlisted> for Master {
+    type Result = bool;
+
+    fn handle(&mut self, Enlisted(node): Enlisted, _: &mut Context<Self>) -> bool {
+        let them = self.up.get(&node).cloned();
+        if let Some(them) = &them {
+            self.join(them);
+        }
+        them.is_some()
+    }
+}
+
+/// Why was the connection to this node lost?
+struct WhyLost(NodeName);
+
+impl Message for WhyLost {
+    type Result = Option<String>;
+}
+
+impl Handler<WhyLost> for Master {
+    type Result = Option<String>;
+
+    fn handle(&mut self, WhyLost(node): WhyLost, _: &mut Context<Self>) -> Option<String> {
+        self.lost.get(&node).cloned()
+    }
+}
+
+/// Start a slave; answers when it is in the pool and its own actors run.
+pub(crate) struct StartSlave(pub(crate) Plan);
+
+impl Message for StartSlave {
+    type Result = Result<NodeName, HostFailure>;
+}
+
+impl Handler<StartSlave> for Master {
+    type Result = ResponseFuture<Result<NodeName, HostFailure>>;
+
+    fn handle(&mut self, StartSlave(plan): StartSlave, ctx: &mut Context<Self>) -> Self::Result {
+        let name = plan.name;
+        let host = plan.host.clone();
+        let fails = move |step, why: String| HostFailure { host: host.clone(), step, why };
+        if self.stopping.is_some() {
+            return Box::pin(
+                async move { Err(fails(StartStep::Launch, "the pool stops".to_owned())) },
+            );
+        }
+        if self.slaves.contains_key(&name) || self.up.contains_key(&name) {
+            // P5, P6: a node of that name is there already
+            return Box::pin(async move { Ok(name) });
+        }
+        let (starting, called_back) = oneshot::channel();
+        let (alive, ending) = oneshot::channel();
+        self.slaves.insert(name, Slave { starting: Some(starting), alive: Some(alive) });
+        let (node, me) = (self.node.clone(), ctx.address());
+        Box::pin(async move {
+            let running = match launch(&node, &plan).await {
+                Ok(running) => running,
+                Err(failure) => {
+                    me.do_send(SlaveGone { name, why: failure.why.clone() });
+                    return Err(failure);
+                }
+            };
+            let said = running.said.clone();
+            let (attending, told) = (node.clone(), me.clone());
+            actix_rt::spawn(async move {
+                let Gone { why } = attend(&attending, running, ending).await;
+                told.do_send(SlaveGone { name, why });
+            });
+            let after = node.config.times.start;
+            let why = match timeout(after, called_back).await {
+                Ok(Ok(Ok(()))) => {
+                    said.can_talk();
+                    return Ok(name);
+                }
+                Ok(Ok(Err(why))) => why,
+                Ok(Err(_)) => "the pool stops".to_owned(),
+                Err(_) => {
+                    me.do_send(GiveUp(name));
+                    format!("it did not call back within {after:?}")
+                }
+            };
+            Err(fails(StartStep::CallBack, said.with_tail(&why)))
+        })
+    }
+}
+
+/// A slave's OS processes are gone.
+struct SlaveGone {
+    name: NodeName,
+    why: String,
+}
+
+impl Message for SlaveGone {
+    type Result = ();
+}
+
+impl Handler<SlaveGone> for Master {
+    type Result = ();
+
+    fn handle(&mut self, SlaveGone { name, why }: SlaveGone, ctx: &mut Context<Self>) {
+        if self.stopping.is_none() {
+            info!(self.node.log, "slave gone"; "peer" => %name, "reason" => &why);
+        }
+        if let Some(starting) = self.slaves.remove(&name).and_then(|slave| slave.starting) {
+            let _ = starting.send(Err(why));
+        }
+        self.stopped_if_all_gone(ctx);
+    }
+}
+
+/// A slave has not called back in time.
+struct GiveUp(NodeName);
+
+impl Message for GiveUp {
+    type Result = ();
+}
+
+impl Handler<GiveUp> for Master {
+    type Result = ();
+
+    fn handle(&mut self, GiveUp(name): GiveUp, _: &mut Context<Self>) {
+        if let Some(slave) = self.slaves.get_mut(&name) {
+            slave.alive = None;
+        }
+    }
+}
+
+/// Attends a slave's guard until it is gone. When `ending` comes, the guard is asked to end, its life
+/// line is cut, and if it still lives then, it is killed.
+async fn attend(node: &Node, running: Running, ending: oneshot::Receiver<()>) -> Gone {
+    let Running { mut life_line, guard_pid, said: _, gone } = running;
+    let mut gone = gone.map(|gone| gone.unwrap_or(Gone { why: "it was lost".to_owned() }));
+    if let Either::Right((gone, _)) = select(ending, &mut gone).await {
+        return gone;
+    }
+    let _ = timeout(FAREWELL, life_line.write_all(&[guard::ASK_TO_END])).await;
+    drop(life_line);
+    if let Ok(gone) = timeout(node.config.times.stop, &mut gone).await {
+        return gone;
+    }
+    warn!(node.log, "a guard does not end, killed"; "os_pid" => guard_pid);
+    let pid = i32::try_from(guard_pid).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    gone.await
+}
+
+/// For last words to a peer or a guard.
+const FAREWELL: Duration = Duration::from_secs(1);

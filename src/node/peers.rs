@@ -1,0 +1,118 @@
+//! The nodes that this one knows of: where they are, and the connections to them.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use super::NoWay;
+use super::cell::lock;
+use super::link::{Link, Phase};
+use crate::term::NodeName;
+use crate::wire::MemberInfo;
+use crate::wire::greeting::{Hello, Refusal};
+
+/// Addresses and connections.
+#[derive(Default)]
+pub(crate) struct Peers(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    addresses: HashMap<NodeName, SocketAddr>,
+    links: HashMap<NodeName, Arc<Link>>,
+    master: Option<NodeName>,
+}
+
+impl Peers {
+    /// The connection to `peer`, and its address if somebody has to dial it now.
+    pub(crate) fn link_or_dial(
+        &self,
+        peer: NodeName,
+        new: impl FnOnce(NodeName) -> Arc<Link>,
+    ) -> Result<(Arc<Link>, Option<SocketAddr>), NoWay> {
+        let mut known = lock(&self.0);
+        if let Some(link) = known.links.get(&peer) {
+            return Ok((link.clone(), None));
+        }
+        let address = *known.addresses.get(&peer).ok_or(NoWay)?;
+        let link = new(peer);
+        known.links.insert(peer, link.clone());
+        Ok((link, Some(address)))
+    }
+
+    /// The connection for a peer that has dialed us and proved itself.
+    ///
+    /// PE-1: when both dial at once, the connection that the node with the greater name made is the
+    /// one to use, as in Erlang's handshake.
+    pub(crate) fn admit(
+        &self,
+        me: NodeName,
+        them: &Hello,
+        new: impl FnOnce() -> Arc<Link>,
+    ) -> Result<Arc<Link>, Admission> {
+        let mut known = lock(&self.0);
+        if let Some(link) = known.links.get(&them.node) {
+            match link.phase() {
+                Phase::Up(life) if life == them.incarnation => {
+                    return Err(Admission::Refuse(Refusal::NameTaken(them.node)));
+                }
+                Phase::Up(_) => return Err(Admission::Outlived(link.clone())),
+                Phase::Connecting if me > them.node => {
+                    return Err(Admission::Refuse(Refusal::Crossed));
+                }
+                Phase::Connecting => return Ok(link.clone()),
+                Phase::Lost => {}
+            }
+        }
+        let link = new();
+        known.links.insert(them.node, link.clone());
+        Ok(link)
+    }
+
+    /// Lets go of a lost connection.
+    pub(crate) fn forget(&self, link: &Arc<Link>) {
+        let mut known = lock(&self.0);
+        if known.links.get(&link.peer).is_some_and(|kept| kept.id == link.id) {
+            known.links.remove(&link.peer);
+        }
+    }
+
+    /// Says where a node is.
+    pub(crate) fn place(&self, node: NodeName, address: SocketAddr) {
+        lock(&self.0).addresses.insert(node, address);
+    }
+
+    /// Takes over the master's list of members: others are no longer known.
+    pub(crate) fn learn(&self, members: &[MemberInfo]) {
+        let mut known = lock(&self.0);
+        known.addresses = members.iter().map(|member| (member.node, member.address)).collect();
+    }
+
+    /// Forgets where a node was.
+    pub(crate) fn unplace(&self, node: NodeName) {
+        lock(&self.0).addresses.remove(&node);
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Link>> {
+        lock(&self.0).links.values().cloned().collect()
+    }
+
+    pub(crate) fn get(&self, node: NodeName) -> Option<Arc<Link>> {
+        lock(&self.0).links.get(&node).cloned()
+    }
+
+    /// The pool's master, if this node is in a pool.
+    pub(crate) fn master(&self) -> Option<NodeName> {
+        lock(&self.0).master
+    }
+
+    pub(crate) fn set_master(&self, master: Option<NodeName>) {
+        lock(&self.0).master = master;
+    }
+}
+
+/// Why a peer that has proved itself gets no connection yet.
+pub(crate) enum Admission {
+    Refuse(Refusal),
+    /// The node has come back before we noticed that it was gone: lose this first.
+    Outlived(Arc<Link>),
+}

@@ -1,0 +1,52 @@
+//! What a node's own actor, master or slave, is told by the node.
+
+use std::sync::Arc;
+
+use actix::Message;
+
+use super::answer::Return;
+use super::{Node, Outcome};
+use crate::term::{LoadReport, NodeName};
+use crate::wire::greeting::Hello;
+use crate::wire::{Answer, Control, Query};
+
+/// Something that concerns the pool as a whole.
+pub(crate) enum RoleEvent {
+    /// A connection to this node is up.
+    PeerUp(Hello),
+    /// It is lost; or it never came about.
+    PeerDown {
+        node: NodeName,
+        why: String,
+    },
+    Load {
+        node: NodeName,
+        report: LoadReport,
+    },
+    Asked {
+        query: Query,
+        to: Return,
+    },
+    Members {
+        from: NodeName,
+    },
+    Halt {
+        from: NodeName,
+    },
+}
+
+impl Message for RoleEvent {
+    type Result = ();
+}
+
+impl Return {
+    /// Answers a question about the pool.
+    pub(crate) fn tell(self, node: &Arc<Node>, answer: Answer) {
+        match self.link {
+            Some(link) => {
+                link.push_control(&Control::Told { question: self.question, answer });
+            }
+            None => node.close_question(self.question, Outcome::Told(answer)),
+        }
+    }
+}

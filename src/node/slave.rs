@@ -1,0 +1,128 @@
+//! The slave: an actor that serves one master. It tells its load, learns from the master who else is in
+//! the pool, and ends with it.
+
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler};
+use slog::{info, warn};
+
+use super::load::Sampler;
+use super::role::RoleEvent;
+use super::{Node, launch};
+use crate::core::pace::Pace;
+use crate::term::NodeName;
+use crate::wire::greeting::{Hello, Part};
+use crate::wire::{Answer, Control, Query};
+
+/// The actor of a slave, of a free node, and of a hidden one.
+pub(crate) struct Slave {
+    node: Arc<Node>,
+    sampler: Sampler,
+    pace: Pace,
+}
+
+impl Slave {
+    pub(crate) fn new(node: Arc<Node>, sampler: Sampler) -> Slave {
+        Slave { node, sampler, pace: Pace::default() }
+    }
+
+    fn master(&self) -> Option<NodeName> {
+        self.node.peers().master()
+    }
+
+    fn report(&mut self) {
+        let now = self.node.now();
+        let Some(link) = self.master().and_then(|master| self.node.peers().get(master)) else {
+            return;
+        };
+        let report = self.sampler.sample(now, self.node.accepted());
+        if self.pace.due(now, &report) {
+            link.push_urgent(&Control::Load(report));
+        }
+    }
+
+    /// SL-1: a slave does not outlive its connection to the master, in whatever way that broke (S6).
+    fn end_with_master(&self, why: &str) {
+        match self.node.config.part {
+            Part::Slave => {
+                warn!(self.node.log, "ends"; "reason" => why.to_owned());
+                launch::end_worker();
+            }
+            Part::Free | Part::Hidden | Part::Master => {
+                // P37: an attached node stays up, without a pool.
+                info!(self.node.log, "is in no pool any more"; "reason" => why.to_owned());
+                self.node.peers().set_master(None);
+            }
+        }
+    }
+
+    fn answer(&mut self, query: Query, from: Option<NodeName>) -> Answer {
+        match query {
+            Query::Kinds => Answer::Kinds(super::registry::kinds()),
+            Query::Enlist => match (from, self.master()) {
+                (Some(from), None) if self.node.config.part == Part::Free => {
+                    info!(self.node.log, "is in a pool now"; "master" => %from);
+                    self.node.peers().set_master(Some(from));
+                    self.pace = Pace::default();
+                    Answer::Done
+                }
+                (from, Some(master)) if from == Some(master) => Answer::Done,
+                (_, Some(master)) => Answer::Refused(format!("in the pool of {master} already")),
+                (_, None) => Answer::Refused("not a node that can be attached".to_owned()),
+            },
+            Query::Place
+            | Query::Unplace(_)
+            | Query::Loads
+            | Query::Explain
+            | Query::Attach { .. }
+            | Query::StopPool => Answer::Refused("not the master of a pool".to_owned()),
+        }
+    }
+}
+
+impl Actor for Slave {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_interval(SAMPLE_EVERY, |slave, _| slave.report());
+    }
+}
+
+impl Handler<RoleEvent> for Slave {
+    type Result = ();
+
+    fn handle(&mut self, event: RoleEvent, _: &mut Context<Self>) {
+        match event {
+            RoleEvent::PeerUp(Hello { node, part: Part::Master, .. })
+                if self.node.config.part == Part::Slave =>
+            {
+                info!(self.node.log, "serves"; "master" => %node);
+            }
+            RoleEvent::PeerUp(_) => self.pace = Pace::default(),
+            RoleEvent::PeerDown { node, why } => {
+                if self.master() == Some(node) {
+                    self.end_with_master(&format!("master {node} lost: {why}"));
+                }
+            }
+            RoleEvent::Asked { query, to } => {
+                let from = to.link.as_ref().map(|link| link.peer);
+                let answer = self.answer(query, from);
+                to.tell(&self.node, answer);
+            }
+            RoleEvent::Halt { from } if self.master() == Some(from) => {
+                if self.node.config.part == Part::Slave {
+                    launch::end_worker_in_peace();
+                }
+                // P31: stop halts attached nodes too.
+                self.node.stop();
+            }
+            RoleEvent::Halt { from } => {
+                warn!(self.node.log, "not my master, not halted"; "from" => %from);
+            }
+            RoleEvent::Members { .. } | RoleEvent::Load { .. } => {}
+        }
+    }
+}
+
+/// How often a slave looks at its load. It tells it when it has changed.
+pub(crate) const SAMPLE_EVERY: std::time::Duration = std::time::Duration::from_millis(20);

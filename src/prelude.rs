@@ -1,0 +1,15 @@
+//! What an actor's author imports: `use pspawn::prelude::*;`.
+
+pub use std::process::ExitCode;
+pub use std::time::Duration;
+
+pub use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Message, ResponseActFuture,
+    Running, WrapFuture,
+};
+pub use serde::{Deserialize, Serialize};
+
+pub use crate::{
+    Context, Ctx, Down, ExitReason, Exited, NodeName, Pid, Pool, ProcessContext, Ref, RemoteAddr,
+    RemoteRecipient, exit, remote_actor, remote_fn, say,
+};

@@ -1,0 +1,140 @@
+//! Exit reasons: why an actor ended.
+
+use std::fmt;
+
+use rmpv::Value;
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+
+/// Why an actor ended: data, which travels over links and in `DOWN` notices unchanged.
+///
+/// [`Display`](fmt::Display) prints the Erlang term that each one stands for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ExitReason {
+    /// Its work was done. Links ignore it (rule E1).
+    Normal,
+    /// A supervisor, or the end of the pool, asked it to end. Not special for links (E21).
+    Shutdown,
+    /// The same, with a word why: `{shutdown, Term}`.
+    ShutdownWith(Value),
+    /// It called `exit(kill)` for itself. Over a link this can be trapped (E5).
+    Kill,
+    /// `exit(Pid, kill)` hit it; nothing can trap that (E4).
+    Killed,
+    /// There is no such actor: it was dead when the link, the monitor or the message arrived.
+    NoProc,
+    /// Its node was lost, or could not be reached.
+    NoConnection,
+    /// Its code panicked: Erlang's `{Error, Stack}`.
+    Panicked {
+        /// The panic's message.
+        text: String,
+        /// `file:line` of the panic.
+        place: String,
+    },
+    /// Nothing is registered under this name on its node: Erlang's `undef`.
+    Undef(Kind),
+    /// It ended itself with a value: `exit(Term)`.
+    Exit(Value),
+}
+
+impl ExitReason {
+    /// `exit(Value)`: a reason of the program's own.
+    pub fn exit(value: impl Into<Value>) -> ExitReason {
+        ExitReason::Exit(value.into())
+    }
+
+    /// `Normal`, or one of the shutdowns: what a transient child may end with unharmed (V9).
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        match self {
+            ExitReason::Normal | ExitReason::Shutdown | ExitReason::ShutdownWith(_) => true,
+            ExitReason::Kill
+            | ExitReason::Killed
+            | ExitReason::NoProc
+            | ExitReason::NoConnection
+            | ExitReason::Panicked { .. }
+            | ExitReason::Undef(_)
+            | ExitReason::Exit(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExitReason::Normal => f.write_str("normal"),
+            ExitReason::Shutdown => f.write_str("shutdown"),
+            ExitReason::ShutdownWith(why) => write!(f, "{{shutdown,{}}}", Term(why)),
+            ExitReason::Kill => f.write_str("kill"),
+            ExitReason::Killed => f.write_str("killed"),
+            ExitReason::NoProc => f.write_str("noproc"),
+            ExitReason::NoConnection => f.write_str("noconnection"),
+            ExitReason::Panicked { text, place } => write!(f, "{{{text:?},[{place}]}}"),
+            ExitReason::Undef(kind) => write!(f, "{{undef,[{kind}]}}"),
+            ExitReason::Exit(value) => Term(value).fmt(f),
+        }
+    }
+}
+
+/// A value as Erlang would print it: a plain word is an atom, other text a binary.
+struct Term<'a>(&'a Value);
+
+impl fmt::Display for Term<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::String(text) => match text.as_str() {
+                Some(word) if is_atom(word) => f.write_str(word),
+                Some(words) => write!(f, "<<{words:?}>>"),
+                None => f.write_str("<<invalid UTF-8>>"),
+            },
+            Value::Nil => f.write_str("nil"),
+            Value::Array(items) => {
+                f.write_str("[")?;
+                for (at, item) in items.iter().enumerate() {
+                    if at > 0 {
+                        f.write_str(",")?;
+                    }
+                    Term(item).fmt(f)?;
+                }
+                f.write_str("]")
+            }
+            Value::Boolean(_)
+            | Value::Integer(_)
+            | Value::F32(_)
+            | Value::F64(_)
+            | Value::Binary(_)
+            | Value::Map(_)
+            | Value::Ext(..) => write!(f, "{}", self.0),
+        }
+    }
+}
+
+fn is_atom(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_lowercase())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '@')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_print_as_erlang_terms() {
+        let panicked = ExitReason::Panicked { text: "divided".into(), place: "fuse.rs:13".into() };
+        let shown = [
+            (ExitReason::Normal, "normal"),
+            (ExitReason::exit("boom"), "boom"),
+            (ExitReason::exit("two words"), "<<\"two words\">>"),
+            (ExitReason::exit(7), "7"),
+            (ExitReason::ShutdownWith("done".into()), "{shutdown,done}"),
+            (panicked, "{\"divided\",[fuse.rs:13]}"),
+            (ExitReason::Undef(Kind::new("math", "cube")), "{undef,[math:cube]}"),
+        ];
+        for (reason, text) in shown {
+            assert_eq!(reason.to_string(), text);
+        }
+    }
+}

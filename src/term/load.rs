@@ -1,0 +1,22 @@
+//! Load reports: what a node tells its master of how busy it is.
+
+use serde::{Deserialize, Serialize};
+
+/// One look at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LoadReport {
+    /// Actors that wait for their arbiter: Erlang's `statistics(run_queue)`.
+    pub(crate) runnable: u32,
+    /// Actors that are being run. Without them an idle core and a busy one would look alike.
+    pub(crate) running: u32,
+    /// Blocking jobs, queued or running.
+    pub(crate) blocking: u32,
+    /// The mean number of the node's own threads that wait for a CPU.
+    pub(crate) delayed: f32,
+    /// Runnable threads of others on the same CPUs.
+    pub(crate) foreign: f32,
+    /// The cores that the node may use.
+    pub(crate) cores: u32,
+    /// Spawns by placement that the node has accepted since it came up.
+    pub(crate) accepted: u64,
+}

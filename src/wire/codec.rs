@@ -1,0 +1,286 @@
+//! Frames to bytes and back. What a peer sends can be refused, but never trusted: a length is checked
+//! before anything is reserved for it, and memory grows only by what has really arrived.
+
+use bytes::{Buf, Bytes, BytesMut};
+use serde::Serialize;
+
+use super::Control;
+
+/// The body of a frame, decoded as far as the IO thread needs; payloads stay as they came.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Control(Control),
+    /// A message of the type `tag` to the actor of this number.
+    Message {
+        to: u64,
+        tag: u32,
+        payload: Bytes,
+    },
+    /// The same, and `question` wants an answer.
+    Request {
+        to: u64,
+        tag: u32,
+        question: u64,
+        payload: Bytes,
+    },
+    /// The answer to `question`.
+    Reply {
+        question: u64,
+        payload: Bytes,
+    },
+}
+
+/// The head of a frame whose payload is appended by the caller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Head {
+    Message { to: u64, tag: u32 },
+    Request { to: u64, tag: u32, question: u64 },
+    Reply { question: u64 },
+}
+
+/// A frame longer than the limit was to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong {
+    pub(crate) bytes: usize,
+}
+
+/// A body that is none of ours.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("unknown operation {0}")]
+    UnknownOperation(u64),
+    #[error("a head that is not made of MessagePack integers")]
+    NotAHead,
+    #[error("not a control message: {0}")]
+    NotControl(#[from] rmp_serde::decode::Error),
+}
+
+/// Appends one frame to `out`: `head`, then what `payload` writes. Leaves `out` as it was on an error.
+pub(crate) fn frame<E>(
+    out: &mut Vec<u8>,
+    bytes_max: usize,
+    head: Head,
+    payload: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<Result<(), TooLong>, E> {
+    let start = open_frame(out);
+    let int = |out: &mut Vec<u8>, value| {
+        rmp::encode::write_uint(out, value).expect("a Vec takes all bytes");
+    };
+    match head {
+        Head::Message { to, tag } => {
+            int(out, OP_MESSAGE);
+            int(out, to);
+            int(out, tag.into());
+        }
+        Head::Request { to, tag, question } => {
+            int(out, OP_REQUEST);
+            int(out, to);
+            int(out, tag.into());
+            int(out, question);
+        }
+        Head::Reply { question } => {
+            int(out, OP_REPLY);
+            int(out, question);
+        }
+    }
+    if let Err(refused) = payload(out) {
+        out.truncate(start);
+        return Err(refused);
+    }
+    Ok(close_frame(out, start, bytes_max))
+}
+
+/// Appends a control frame to `out`.
+pub(crate) fn frame_control(
+    out: &mut Vec<u8>,
+    bytes_max: usize,
+    control: &Control,
+) -> Result<(), TooLong> {
+    let start = open_frame(out);
+    rmp::encode::write_uint(out, OP_CONTROL).expect("a Vec takes all bytes");
+    control
+        .serialize(&mut rmp_serde::Serializer::new(&mut *out))
+        .expect("control messages are plain data, and a Vec takes all bytes");
+    close_frame(out, start, bytes_max)
+}
+
+/// Appends room for a frame's length; what follows is its body. Returns where the frame starts.
+pub(crate) fn open_frame(out: &mut Vec<u8>) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[BIN32, 0, 0, 0, 0]);
+    start
+}
+
+fn close_frame(out: &mut Vec<u8>, start: usize, bytes_max: usize) -> Result<(), TooLong> {
+    let bytes = out.len() - start - PREFIX_BYTES;
+    match u32::try_from(bytes) {
+        Ok(length) if bytes <= bytes_max => {
+            out[start + 1..start + PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+            Ok(())
+        }
+        _ => {
+            out.truncate(start);
+            Err(TooLong { bytes })
+        }
+    }
+}
+
+/// Decodes a frame's body.
+pub(crate) fn read_body(mut body: Bytes) -> Result<Body, BodyError> {
+    let mut rest = rmp::decode::Bytes::new(&body);
+    let mut int = || rmp::decode::read_int::<u64, _>(&mut rest).map_err(|_| BodyError::NotAHead);
+    let operation = int()?;
+    let wire = match operation {
+        OP_CONTROL => {
+            let control = rmp_serde::from_slice(rest.remaining_slice())?;
+            return Ok(Body::Control(control));
+        }
+        OP_MESSAGE => Head::Message { to: int()?, tag: tag(int()?)? },
+        OP_REQUEST => Head::Request { to: int()?, tag: tag(int()?)?, question: int()? },
+        OP_REPLY => Head::Reply { question: int()? },
+        unknown => return Err(BodyError::UnknownOperation(unknown)),
+    };
+    let payload_bytes = rest.remaining_slice().len();
+    let payload = body.split_off(body.len() - payload_bytes);
+    Ok(match wire {
+        Head::Message { to, tag } => Body::Message { to, tag, payload },
+        Head::Request { to, tag, question } => Body::Request { to, tag, question, payload },
+        Head::Reply { question } => Body::Reply { question, payload },
+    })
+}
+
+fn tag(wide: u64) -> Result<u32, BodyError> {
+    u32::try_from(wide).map_err(|_| BodyError::UnknownOperation(wide))
+}
+
+/// Cuts a stream of bytes into bodies.
+#[derive(Debug)]
+pub(crate) struct Splitter {
+    bytes_max: usize,
+}
+
+/// A stream that is none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAFrame {
+    #[error("a frame starts with the byte 0xC6, this one with {0:#04X}")]
+    Marker(u8),
+    #[error("a frame of {bytes} bytes was announced; the limit is {bytes_max}")]
+    TooLong { bytes: usize, bytes_max: usize },
+}
+
+impl Splitter {
+    pub(crate) fn new(bytes_max: usize) -> Splitter {
+        Splitter { bytes_max }
+    }
+
+    /// The next whole body in `read`, or none yet.
+    pub(crate) fn next(&self, read: &mut BytesMut) -> Result<Option<Bytes>, NotAFrame> {
+        if let Some(&first) = read.first()
+            && first != BIN32
+        {
+            return Err(NotAFrame::Marker(first));
+        }
+        let Some((prefix, _)) = read.split_first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
+        let bytes = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+        if bytes > self.bytes_max {
+            return Err(NotAFrame::TooLong { bytes, bytes_max: self.bytes_max });
+        }
+        if read.len() < PREFIX_BYTES + bytes {
+            return Ok(None);
+        }
+        read.advance(PREFIX_BYTES);
+        Ok(Some(read.split_to(bytes).freeze()))
+    }
+}
+
+/// MessagePack's marker for binary data with a length of four bytes.
+const BIN32: u8 = 0xC6;
+const PREFIX_BYTES: usize = 5;
+
+const OP_CONTROL: u64 = 0;
+const OP_MESSAGE: u64 = 1;
+const OP_REQUEST: u64 = 2;
+const OP_REPLY: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(to: u64, tag: u32, text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame(&mut out, 1 << 20, Head::Message { to, tag }, |out| {
+            out.extend_from_slice(text);
+            Ok::<(), ()>(())
+        })
+        .unwrap()
+        .unwrap();
+        out
+    }
+
+    #[test]
+    fn a_message_has_the_documented_bytes() {
+        let bytes = message(7, 300, b"\xA2hi");
+        let golden = [0xC6, 0, 0, 0, 8, 0x01, 0x07, 0xCD, 0x01, 0x2C, 0xA2, b'h', b'i'];
+        assert_eq!(bytes, golden);
+    }
+
+    #[test]
+    fn a_tick_has_the_documented_bytes() {
+        let mut bytes = Vec::new();
+        frame_control(&mut bytes, 100, &Control::Tick).unwrap();
+        assert_eq!(bytes, [0xC6, 0, 0, 0, 6, 0x00, 0xA4, b'T', b'i', b'c', b'k']);
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_refused_before_anything_is_reserved() {
+        let mut read = BytesMut::from(&[0xC6, 0x7F, 0xFF, 0xFF, 0xFF][..]);
+        let refused = Splitter::new(1 << 20).next(&mut read).unwrap_err();
+        assert_eq!(refused, NotAFrame::TooLong { bytes: 0x7FFF_FFFF, bytes_max: 1 << 20 });
+        assert!(read.capacity() < 1 << 16);
+    }
+
+    #[test]
+    fn a_frame_too_long_to_send_leaves_the_buffer_as_it_was() {
+        let mut out = vec![1, 2, 3];
+        let head = Head::Reply { question: 1 };
+        let refused = frame(&mut out, 10, head, |out| {
+            out.resize(out.len() + 100, 0);
+            Ok::<(), ()>(())
+        });
+        assert_eq!(refused, Ok(Err(TooLong { bytes: 102 })));
+        assert_eq!(out, [1, 2, 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_back_whatever_the_reads_cut(
+            sent in prop::collection::vec((any::<u64>(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..300)), 1..20),
+            cut in 1..50usize,
+        ) {
+            let stream: Vec<u8> = sent.iter().flat_map(|(to, tag, text)| message(*to, *tag, text)).collect();
+            let splitter = Splitter::new(1 << 20);
+            let (mut read, mut got) = (BytesMut::new(), Vec::new());
+            for piece in stream.chunks(cut) {
+                read.extend_from_slice(piece);
+                while let Some(body) = splitter.next(&mut read).unwrap() {
+                    match read_body(body).unwrap() {
+                        Body::Message { to, tag, payload } => got.push((to, tag, payload.to_vec())),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            prop_assert_eq!(got, sent);
+        }
+
+        #[test]
+        fn garbage_is_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read_body(Bytes::from(bytes.clone()));
+            let mut read = BytesMut::from(&bytes[..]);
+            while let Ok(Some(body)) = Splitter::new(100).next(&mut read) {
+                let _ = read_body(body);
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What nodes say to each other: frames of MessagePack, one ordered stream a pair of nodes.
+//!
+//! A frame is a MessagePack `bin32`: the byte 0xC6, the body's length as a big-endian `u32`, the body.
+//! So the whole stream is valid MessagePack. A body starts with an operation number; those that carry
+//! an actor's messages are laid out by hand, all else is one [`Control`] value.
+
+mod codec;
+pub(crate) mod greeting;
+mod signal;
+mod tag;
+
+pub(crate) use codec::{Body, Head, NotAFrame, Splitter, TooLong, frame, frame_control, read_body};
+
+pub(crate) use signal::Signal;
+pub(crate) use tag::{short_name, tag_of};
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::term::{ExitReason, Incarnation, Kind, LoadReport, NodeName, Pid, Ref};
+
+/// Which version of this protocol a node speaks; two nodes must agree.
+pub(crate) const PROTOCOL_VERSION: u32 = 1;
+
+/// Everything nodes say that is not an actor's message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Control {
+    /// I live.
+    Tick,
+    /// A node's load, to its master.
+    Load(LoadReport),
+    /// A signal to the actor of this number.
+    Signal { to: u64, signal: Signal },
+    /// Start an actor.
+    Spawn(SpawnOrder),
+    /// It has the pid; the frames of its life follow.
+    Spawned { question: u64, pid: Pid },
+    /// It was not started.
+    SpawnRefused { question: u64, fault: SpawnFault },
+    /// A request, or a function whose result was asked for, ended without an answer.
+    Failed { question: u64, fault: Fault },
+    /// A question about the pool.
+    Ask { question: u64, query: Query },
+    /// Its answer.
+    Told { question: u64, answer: Answer },
+    /// From the master: who is in the pool, and where; sent whenever that changes.
+    Members(Vec<MemberInfo>),
+    /// From the master: end, with all that you run.
+    Halt,
+    /// I end the connection on purpose.
+    Bye,
+    /// A line that an actor printed, for the terminal of the node that started it.
+    Output { pid: Pid, stream: Stream, line: String },
+}
+
+/// What [`Control::Spawn`] asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SpawnOrder {
+    pub(crate) question: u64,
+    pub(crate) kind: Kind,
+    /// A MessagePack array.
+    #[serde(with = "bytes_field")]
+    pub(crate) args: Vec<u8>,
+    pub(crate) options: SpawnOptions,
+}
+
+/// How an actor comes into the world.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SpawnOptions {
+    /// The actor that is linked with it from birth.
+    pub(crate) link: Option<Pid>,
+    /// The actor that watches it from birth, and under which name.
+    pub(crate) monitor: Option<(Pid, Ref)>,
+    /// Group leader: the node where its output appears.
+    pub(crate) leader: NodeName,
+    /// The question that its function's result answers.
+    pub(crate) result: Option<u64>,
+    /// The pool's placement chose this node: counted in its load report.
+    pub(crate) placed: bool,
+}
+
+/// Why a node did not start an actor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum SpawnFault {
+    UnknownKind,
+    BadArguments(String),
+    NotAllowed,
+    Stopping,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Fault {
+    /// The actor ended, or had ended, with this reason.
+    Exit(ExitReason),
+    /// The actor does not take messages of this type.
+    NotAccepted { tag: u32 },
+    /// The message or the answer could not be decoded.
+    Undecodable(String),
+    /// The handler let go of the question without an answer; the actor lives.
+    NoAnswer,
+}
+
+/// A question about the pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Query {
+    /// Which node is next? Counts as one use.
+    Place,
+    /// A choice of `Place` came to nothing.
+    Unplace(NodeName),
+    /// Who is in the pool, with what load?
+    Loads,
+    /// Why is which node next?
+    Explain,
+    /// What can this node start?
+    Kinds,
+    /// Take this node into the pool.
+    Attach { node: NodeName, address: SocketAddr },
+    /// Stop the whole pool; answered when the last slave is gone.
+    StopPool,
+    /// You are in my pool from now on; I am its master.
+    Enlist,
+}
+
+/// The answer to a [`Query`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Placed(Option<NodeName>),
+    Loads(Vec<(NodeName, f64)>),
+    Explained(Vec<String>),
+    Kinds(Vec<KindInfo>),
+    Attached { already: bool },
+    Done,
+    Refused(String),
+}
+
+/// One thing that a node can start.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KindInfo {
+    /// Module and function.
+    pub kind: Kind,
+    /// Its parameters as written at the registration, `total: i64`.
+    pub params: String,
+    /// The messages it takes, if it is an actor type.
+    pub messages: Vec<String>,
+    /// It runs only where the master allows it by name.
+    pub guarded: bool,
+}
+
+/// One node of the pool, as the master tells the others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MemberInfo {
+    pub(crate) node: NodeName,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) address: SocketAddr,
+}
+
+/// Where a line was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// `Vec<u8>` as MessagePack binary, not as an array of integers.
+mod bytes_field {
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+        from.deserialize_bytes(Bytes)
+    }
+}

@@ -1,0 +1,26 @@
+//! Signals: what one actor, or its node, tells another about life and death.
+
+use serde::{Deserialize, Serialize};
+
+use crate::term::{ExitReason, Pid, Ref};
+
+/// What one actor, or the runtime on its behalf, tells another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Signal {
+    /// `link`: tie the receiver to `from`.
+    Link { from: Pid },
+    /// `unlink`: `from` has let go. It drops exits over the link until it hears `UnlinkAck`.
+    Unlink { from: Pid, id: u64 },
+    /// The receiver's `Unlink` has arrived; nothing sent over the old link is still under way.
+    UnlinkAck { from: Pid, id: u64 },
+    /// `from`, at the other end of a link, has ended.
+    LinkExit { from: Pid, reason: ExitReason },
+    /// `exit/2`, called by `from`.
+    Exit { from: Pid, reason: ExitReason },
+    /// `monitor`: tell `from` of the receiver's end.
+    Monitor { from: Pid, monitor: Ref },
+    /// `demonitor`.
+    Demonitor { from: Pid, monitor: Ref },
+    /// `DOWN`: what `monitor` watched has ended.
+    Down { from: Pid, monitor: Ref, reason: ExitReason },
+}
