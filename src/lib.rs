@@ -61,6 +61,7 @@ pub use cookie::{Cookie, CookieError};
 pub use entry::{init, run};
 pub use hosts::{HostEntry, HostsError, HostsFile};
 pub use node::NodeError;
+pub use node::blocking::blocking;
 pub use node::cell::exit;
 pub use node::inbox::HostContext;
 pub use node::launch::{HostFailure, StartStep};
@@ -83,7 +84,7 @@ pub mod __private {
 
     pub use crate::node::inbox::Accepted;
     pub use crate::node::output::say;
-    pub use crate::node::registry::{ENTRIES, Entry};
+    pub use crate::node::registry::{ENTRIES, Entry, Started};
     pub use crate::node::seat::Seat;
     pub use crate::process::{params_of, start_fn};
 

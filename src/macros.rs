@@ -60,13 +60,13 @@ macro_rules! remote_actor {
             fn start(
                 args: &[u8],
                 seat: $crate::__private::Seat,
-            ) -> ::std::result::Result<(), ($crate::__private::Seat, ::std::string::String)> {
+            ) -> $crate::__private::Started {
                 match $crate::__private::decode_args::<($($type,)*)>(args) {
                     ::std::result::Result::Ok(($($param,)*)) => {
                         seat.host::<$actor>($crate::__args!(value $($param),*));
                         ::std::result::Result::Ok(())
                     }
-                    ::std::result::Result::Err(why) => ::std::result::Result::Err((seat, why)),
+                    ::std::result::Result::Err(why) => ::std::result::Result::Err(::std::boxed::Box::new((seat, why))),
                 }
             }
             #[$crate::__private::linkme::distributed_slice($crate::__private::ENTRIES)]
@@ -108,7 +108,7 @@ macro_rules! remote_fn {
             fn start(
                 args: &[u8],
                 seat: $crate::__private::Seat,
-            ) -> ::std::result::Result<(), ($crate::__private::Seat, ::std::string::String)> {
+            ) -> $crate::__private::Started {
                 $crate::__private::start_fn($function, args, seat)
             }
             #[$crate::__private::linkme::distributed_slice($crate::__private::ENTRIES)]

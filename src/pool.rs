@@ -60,7 +60,6 @@ impl Pool {
     }
 
     /// A pool with other than the default settings.
-    #[must_use]
     pub fn builder(name: &str) -> PoolBuilder {
         PoolBuilder::new(name)
     }
@@ -515,8 +514,7 @@ impl Pool {
                 let result = result.map(|question| Return { link: None, question });
                 match args {
                     Args::Here(start) => {
-                        self.node
-                            .seat(kind.clone(), options, born, result, move |seat| start(seat));
+                        self.node.seat(kind.clone(), options, born, result, start);
                     }
                     Args::Named(args) => {
                         self.node.start_kind(kind.clone(), args, options, born, result);

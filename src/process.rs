@@ -24,6 +24,7 @@ use crate::node::answer::Asker;
 use crate::node::cell::{Body, Cell, Mailbox, lock};
 use crate::node::inbox::{Queue, decode, log_dropped};
 use crate::node::load::RunQueue;
+use crate::node::registry::Started;
 use crate::node::seat::{Seat, run};
 use crate::pool::{Pool, SpawnError, Ties};
 use crate::term::{ExitReason, Kind, Pid, Ref};
@@ -348,14 +349,14 @@ process_fn!(A a, B b, C c, D d, E e, G g);
 
 /// Decodes the arguments and starts the function in the seat.
 #[doc(hidden)]
-pub fn start_fn<F, Args>(function: F, args: &[u8], seat: Seat) -> Result<(), (Seat, String)>
+pub fn start_fn<F, Args>(function: F, args: &[u8], seat: Seat) -> Started
 where
     F: ProcessFn<Args>,
     Args: DeserializeOwned + 'static,
 {
     let args: Args = match decode(args) {
         Ok(args) => args,
-        Err(why) => return Err((seat, format!("{why}; expected {}", params::<Args>()))),
+        Err(why) => return Err(Box::new((seat, format!("{why}; expected {}", params::<Args>())))),
     };
     let letters = Arc::<Letters>::default();
     let (cell, asker) = seat.take(letters.clone());

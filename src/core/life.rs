@@ -6,6 +6,7 @@
 //! each actor keeps its own ends of its ties.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::term::{ExitReason, Incarnation, NodeName, Pid, Ref};
 use crate::wire::Signal;
@@ -156,8 +157,8 @@ impl Life {
             Signal::Link { from } => {
                 // LK-3: a link that is there in any state stays as it is: if we are letting go,
                 // the other side's own `link` was idempotent and our unlink is still to reach it.
-                if !self.ties().links.contains_key(&from) {
-                    self.ties().links.insert(from, Link::Active);
+                if let Entry::Vacant(free) = self.ties().links.entry(from) {
+                    free.insert(Link::Active);
                     self.tied(from, out);
                 }
             }

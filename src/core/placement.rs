@@ -83,6 +83,7 @@ impl Placement {
     }
 
     /// The load that the next choice expects on a node; none if it is no member.
+    #[cfg(test)]
     pub(crate) fn load_of(&self, name: NodeName, now: Duration) -> Option<f64> {
         self.members.get(name).map(|member| member.load(now))
     }

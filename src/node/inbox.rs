@@ -150,8 +150,10 @@ pub struct Accepted<A: Actor> {
 /// How messages of one type reach the handler.
 struct Entry<A: Actor> {
     raw: fn(&mut A, &mut A::Context, &[u8], Option<Asker>),
-    typed: fn(&Arc<Cell>, Box<dyn Any + Send>) -> Option<Box<dyn Deliver<A>>>,
+    typed: Unpack<A>,
 }
+
+type Unpack<A> = fn(&Arc<Cell>, Box<dyn Any + Send>) -> Option<Box<dyn Deliver<A>>>;
 
 impl<A: Actor<Context: AsyncContext<A>>> Accepted<A> {
     #[doc(hidden)]

@@ -5,6 +5,7 @@
 //! they are carried out. A node is a value: a test holds several in one OS process.
 
 pub(crate) mod answer;
+pub(crate) mod blocking;
 pub(crate) mod cell;
 pub(crate) mod clock;
 pub(crate) mod config;
@@ -363,7 +364,8 @@ impl Node {
             return born(Err(SpawnFault::NotAllowed));
         }
         self.seat(kind, options, born, result, move |seat| {
-            if let Err((seat, why)) = (entry.start)(&args, seat) {
+            if let Err(refused) = (entry.start)(&args, seat) {
+                let (seat, why) = *refused;
                 seat.refuse(SpawnFault::BadArguments(why));
             }
         });

@@ -23,8 +23,12 @@ pub struct Entry {
     pub guarded: bool,
     pub messages: fn() -> Vec<String>,
     /// Decodes the arguments and takes the seat, or hands it back with what is wrong with them.
-    pub start: fn(&[u8], Seat) -> Result<(), (Seat, String)>,
+    pub start: fn(&[u8], Seat) -> Started,
 }
+
+/// Nothing if the seat is taken; the seat, and what is wrong with the arguments, if it is not.
+#[doc(hidden)]
+pub type Started = Result<(), Box<(Seat, String)>>;
 
 /// All entries of this executable.
 #[doc(hidden)]

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionbio};
 use rustix::net::{SendFlags, send};
@@ -24,7 +23,6 @@ use super::{GuardError, LETTER_MAX};
 #[derive(Debug)]
 pub(crate) struct LifeLine {
     socket: OwnedFd,
-    silence_max: Duration,
 }
 
 impl LifeLine {
@@ -58,7 +56,7 @@ impl LifeLine {
             return Err(GuardError::Guardless);
         }
         ioctl_fionbio(&socket, true).map_err(GuardError::system("the life line"))?;
-        Ok((LifeLine { socket, silence_max: letter.silence_max }, letter.body))
+        Ok((LifeLine { socket }, letter.body))
     }
 
     /// Tells the guard that the master was heard. False if the guard is gone.
@@ -66,11 +64,6 @@ impl LifeLine {
         // A full socket is fine: the guard has beats enough to read.
         let sent = send(&self.socket, b"b", SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         !matches!(sent, Err(Errno::PIPE | Errno::CONNRESET))
-    }
-
-    /// How long the guard lets the beats stay away. They should come several times as often.
-    pub(crate) fn silence_max(&self) -> Duration {
-        self.silence_max
     }
 }
 
