@@ -94,8 +94,8 @@ pub mod __private {
     }
 
     /// And back.
-    pub fn decode_args<T: serde::de::DeserializeOwned>(args: &[u8]) -> Result<T, String> {
-        crate::node::inbox::decode(args)
+    pub fn decode_args<T: serde::de::DeserializeOwned + 'static>(args: &[u8]) -> Result<T, String> {
+        crate::node::registry::decode_args(args)
     }
 
     /// The names of the messages that an actor takes.

@@ -24,7 +24,7 @@ use crate::node::answer::Asker;
 use crate::node::cell::{Body, Cell, Mailbox, lock};
 use crate::node::inbox::{Queue, decode, log_dropped};
 use crate::node::load::RunQueue;
-use crate::node::registry::Started;
+use crate::node::registry::{Started, decode_args};
 use crate::node::seat::{Seat, run};
 use crate::pool::{Pool, SpawnError, Ties};
 use crate::term::{ExitReason, Kind, Pid, Ref};
@@ -354,7 +354,7 @@ where
     F: ProcessFn<Args>,
     Args: DeserializeOwned + 'static,
 {
-    let args: Args = match decode(args) {
+    let args: Args = match decode_args(args) {
         Ok(args) => args,
         Err(why) => return Err(Box::new((seat, format!("{why}; expected {}", params::<Args>())))),
     };
