@@ -799,6 +799,13 @@ impl PoolBuilder {
         self
     }
 
+    /// How long an actor that was ended by a signal may keep its thread before it counts as ended for
+    /// everybody else. Default: 5 s.
+    pub fn zombie_timeout(mut self, after: Duration) -> PoolBuilder {
+        self.times.zombie = after;
+        self
+    }
+
     /// Where log records go. Default: warnings and worse to standard error, or what `PSPAWN_LOG` says.
     pub fn logger(mut self, log: Logger) -> PoolBuilder {
         self.log = Some(log);

@@ -250,16 +250,20 @@ impl Life {
         }
     }
 
-    /// The actor's code has stopped. Returns the reason it ended with, which is that of the signal
-    /// that doomed it if there was one (E28), and tells everybody who is tied to it, once (L14).
-    pub(crate) fn end(&mut self, own: ExitReason, out: &mut Vec<Effect>) -> ExitReason {
+    /// The actor's code has stopped, or counts as stopped. Returns the reason it ended with, which is
+    /// that of the signal that doomed it if there was one (E28), and tells everybody who is tied to
+    /// it, once (L14); none if it had ended before.
+    pub(crate) fn end(&mut self, own: ExitReason, out: &mut Vec<Effect>) -> Option<ExitReason> {
         let reason = match std::mem::replace(&mut self.state, State::Running) {
             State::Running => own,
             State::Doomed(reason) => reason,
-            State::Ended(_) => unreachable!("an actor's cell ends its life once"),
+            State::Ended(reason) => {
+                self.state = State::Ended(reason);
+                return None;
+            }
         };
         self.state = State::Ended(reason.clone());
-        let Some(ties) = self.ties.take() else { return reason };
+        let Some(ties) = self.ties.take() else { return Some(reason) };
         let from = self.me;
         let Ties { links, watching, watchers, unlinks: _ } = *ties;
         for (to, link) in links {
@@ -278,7 +282,7 @@ impl Life {
         for (monitor, to) in watching {
             out.push(Effect::Tell { to, signal: Signal::Demonitor { from, monitor } });
         }
-        reason
+        Some(reason)
     }
 
     pub(crate) fn is_running(&self) -> bool {

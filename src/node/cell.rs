@@ -10,14 +10,14 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
-use slog::debug;
+use slog::{debug, error};
 
 use super::Node;
 use super::answer::Asker;
@@ -43,6 +43,8 @@ pub(crate) struct Cell {
     doomed: AtomicBool,
     life: Mutex<Life>,
     mailbox: Box<dyn Mailbox>,
+    /// The timer that runs from its doom to its end; 0 if none does.
+    zombie_watch: AtomicU64,
     /// Questions whose handler panicked: answered once the reason is known.
     orphans: Mutex<Vec<Orphan>>,
     /// The connection that has too much to send: the actor rests until it is drained.
@@ -86,6 +88,7 @@ impl Cell {
             doomed: AtomicBool::new(false),
             life: Mutex::new(Life::new(pid)),
             mailbox,
+            zombie_watch: AtomicU64::new(0),
             orphans: Mutex::default(),
             rests_on: Mutex::default(),
         }
@@ -135,7 +138,7 @@ impl Cell {
         act: impl FnOnce(&mut Life, &mut Vec<Effect>) -> R,
     ) -> (R, Vec<Effect>) {
         let mut effects = Vec::new();
-        let mut wake = false;
+        let (mut wake, mut doomed) = (false, false);
         let mut life = self.life();
         let result = act(&mut life, &mut effects);
         // Notices are put into the mailbox under the life's lock: once `unlink` has returned, no
@@ -149,6 +152,7 @@ impl Cell {
             Effect::Doom => {
                 self.doomed.store(true, Ordering::Release);
                 wake = true;
+                doomed = true;
                 false
             }
             Effect::Tied { .. } => {
@@ -160,6 +164,12 @@ impl Cell {
         drop(life);
         if wake {
             self.wake();
+        }
+        if doomed {
+            let cell = self.clone();
+            let watch =
+                self.node.in_time(self.node.config.times.zombie, move || cell.count_as_zombie());
+            self.zombie_watch.store(watch, Ordering::Release);
         }
         (result, effects)
     }
@@ -212,10 +222,31 @@ impl Cell {
     /// it. Then everybody who is tied to it hears.
     pub(crate) fn end(self: &Arc<Self>, own: ExitReason, stop: impl FnOnce()) {
         let mut effects = Vec::new();
-        let reason = self.life().end(own, &mut effects);
+        let ended = self.life().end(own, &mut effects);
         self.doomed.store(true, Ordering::Release);
+        self.node.give_up_question(self.zombie_watch.swap(0, Ordering::AcqRel));
         stop();
         self.mailbox.clear();
+        // CE-2: a zombie's end was told when it was found to be one.
+        if let Some(reason) = ended {
+            self.tell_end(reason, effects);
+        }
+    }
+
+    /// It was to end by a signal, and its code has not stopped: it keeps its thread. Its end counts as
+    /// done for everybody else; the thread is not to be had back.
+    fn count_as_zombie(self: &Arc<Self>) {
+        let mut effects = Vec::new();
+        let ended = self.life().end(ExitReason::Killed, &mut effects);
+        if let Some(reason) = ended {
+            error!(self.node.log, "is a zombie: it does not let go of its thread";
+                "pid" => %self.pid, "kind" => %self.kind, "reason" => %reason);
+            self.mailbox.clear();
+            self.tell_end(reason, effects);
+        }
+    }
+
+    fn tell_end(self: &Arc<Self>, reason: ExitReason, effects: Vec<Effect>) {
         for answer in std::mem::take(&mut *lock(&self.orphans)) {
             answer(Fault::Exit(reason.clone()));
         }

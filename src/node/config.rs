@@ -49,6 +49,8 @@ pub(crate) struct Times {
     pub(crate) greeting: Duration,
     /// From the launch of a slave until it is in the pool (rule P3).
     pub(crate) start: Duration,
+    /// From the signal that ends an actor until it counts as ended, though its code has not stopped.
+    pub(crate) zombie: Duration,
     /// From the order to end until the last OS process is gone; then by force.
     pub(crate) stop: Duration,
 }
@@ -62,6 +64,7 @@ impl Default for Times {
             spawn: Duration::from_secs(10),
             greeting: Duration::from_secs(5),
             start: Duration::from_secs(32),
+            zombie: Duration::from_secs(5),
             stop: Duration::from_secs(5),
         }
     }

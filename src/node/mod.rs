@@ -545,6 +545,16 @@ impl Node {
         told.await.unwrap_or(Outcome::Lost)
     }
 
+    /// Does something on the IO thread after this long, unless the timer is given up as a question is.
+    pub(crate) fn in_time(&self, within: Duration, act: impl FnOnce() + Send + 'static) -> u64 {
+        let waiter: Waiter = Box::new(move |outcome| {
+            if let Outcome::TimedOut = outcome {
+                act();
+            }
+        });
+        self.open_question(None, within, waiter)
+    }
+
     /// Waits, on whatever runtime the caller is.
     pub(crate) async fn sleep(&self, within: Duration) {
         let (tell, told) = oneshot::channel::<()>();
