@@ -65,6 +65,7 @@ pub use node::cell::exit;
 pub use node::inbox::HostContext;
 pub use node::launch::{HostFailure, StartStep};
 pub use node::output::OutputLine;
+pub use node::registry::kinds;
 pub use pool::{
     Error, FreeNode, Pool, PoolBuilder, PoolError, Running, SpawnError, StartError, StartEvent,
 };

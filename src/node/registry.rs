@@ -36,8 +36,9 @@ pub(crate) fn entry(kind: &Kind) -> Option<&'static Entry> {
     registry().by_name.get(&(kind.module(), kind.function())).copied()
 }
 
-/// What this executable can start, by name.
-pub(crate) fn kinds() -> Vec<KindInfo> {
+/// What this executable can start, by name; needs no pool.
+#[must_use]
+pub fn kinds() -> Vec<KindInfo> {
     registry().by_name.values().map(|entry| info(entry)).collect()
 }
 
