@@ -59,7 +59,7 @@ pub use addr::{RemoteAddr, RemoteRecipient, Request, SendError};
 pub use context::{Context, ProcessContext};
 pub use cookie::{Cookie, CookieError};
 pub use entry::{init, run};
-pub use hosts::{HostEntry, HostsError, HostsFile};
+pub use hosts::{HostEntry, HostsError, HostsFile, is_this_host, own_host_name};
 pub use node::NodeError;
 pub use node::cell::exit;
 pub use node::inbox::HostContext;
