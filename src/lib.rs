@@ -94,8 +94,11 @@ pub mod __private {
     }
 
     /// And back.
-    pub fn decode_args<T: serde::de::DeserializeOwned>(args: &[u8]) -> Result<T, String> {
-        crate::node::inbox::decode(args)
+    pub fn decode_args<T>(args: &[u8]) -> Result<T, String>
+    where
+        T: serde::de::DeserializeOwned + 'static,
+    {
+        crate::node::inbox::decode_args(args)
     }
 
     /// The names of the messages that an actor takes.

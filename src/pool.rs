@@ -22,6 +22,7 @@ use crate::log;
 use crate::node::answer::{Return, encode};
 use crate::node::cell::{Cell, current};
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times, cores};
+use crate::node::inbox::NO_ARGS;
 use crate::node::launch::{HostFailure, Plan, StartStep};
 use crate::node::output::{OutputLine, Sink, to_terminal};
 use crate::node::seat::Born;
@@ -1215,5 +1216,3 @@ impl From<String> for Error {
 
 /// A function's own end is its deadline: it may compute for as long as it likes.
 const NO_DEADLINE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-/// MessagePack's empty array.
-const NO_ARGS: u8 = 0x90;

@@ -22,7 +22,7 @@ use crate::core::life::Notice;
 use crate::node::Node;
 use crate::node::answer::Asker;
 use crate::node::cell::{Body, Cell, Mailbox, lock};
-use crate::node::inbox::{Queue, decode, log_dropped};
+use crate::node::inbox::{Queue, decode, decode_args, log_dropped};
 use crate::node::load::RunQueue;
 use crate::node::seat::{Seat, run};
 use crate::pool::{Pool, SpawnError, Ties};
@@ -353,7 +353,7 @@ where
     F: ProcessFn<Args>,
     Args: DeserializeOwned + 'static,
 {
-    let args: Args = match decode(args) {
+    let args: Args = match decode_args(args) {
         Ok(args) => args,
         Err(why) => return Err((seat, format!("{why}; expected {}", params::<Args>()))),
     };
