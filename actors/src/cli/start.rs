@@ -91,7 +91,6 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
         // What was started ends with us.
         Either::Right(_) => std::process::exit(EXIT_INTERRUPTED),
     };
-    board.end();
     let pool = started?;
 
     let running = RunningPool {

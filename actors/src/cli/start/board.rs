@@ -1,10 +1,8 @@
-//! How the start of a pool goes, host by host: on a terminal a line a host that changes in place, else
-//! a line an event.
+//! How the start of a pool goes, host by host: a line each as it is done, and on a terminal below them
+//! who is still to come.
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use pspawn::StartEvent;
 
@@ -12,88 +10,67 @@ use crate::cli::out::{DIM, GREEN, PLAIN, RED, tell};
 
 pub(super) struct Board {
     live: bool,
-    rows: Mutex<Rows>,
-}
-
-/// What is on the terminal; the hosts may be named several times.
-#[derive(Default)]
-struct Rows {
-    rows: Vec<(String, Row)>,
-    drawn: usize,
-    ended: bool,
-}
-
-enum Row {
-    Starting,
-    Up { node: String, after: Duration },
-    Failed { step: String, why: String },
+    /// The hosts that are still to come; one may be named several times.
+    starting: Mutex<Vec<String>>,
 }
 
 impl Board {
     pub(super) fn new() -> Board {
-        Board { live: io::stderr().is_terminal(), rows: Mutex::default() }
+        Board { live: io::stderr().is_terminal(), starting: Mutex::default() }
     }
 
     pub(super) fn show(&self, event: &StartEvent) {
-        let (host, row) = match event {
-            StartEvent::Starting { host } => (host, Row::Starting),
-            StartEvent::Up { host, node, after } => {
-                (host, Row::Up { node: node.to_string(), after: *after })
+        let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            StartEvent::Starting { host } => {
+                starting.push(host.clone());
+                self.line(None, &starting);
             }
-            StartEvent::Failed(failure) => (
-                &failure.host,
-                Row::Failed { step: failure.step.to_string(), why: failure.why.clone() },
-            ),
-            _ => return, // a library newer than this
-        };
+            StartEvent::Up { host, node, after } => {
+                remove(&mut starting, host);
+                let text = format!("{host}: {node} is up after {} ms", after.as_millis());
+                self.line(Some((GREEN, text)), &starting);
+            }
+            StartEvent::Failed(failure) => {
+                remove(&mut starting, &failure.host);
+                let (host, step, why) = (&failure.host, failure.step, &failure.why);
+                let text = format!("{host}: failed at step {step}: {why}");
+                self.line(Some((RED, text)), &starting);
+            }
+            _ => {} // from a library newer than this
+        }
+    }
+
+    /// One line that stays, if there is one, and one that the next call overwrites.
+    fn line(&self, done: Option<(&str, String)>, starting: &[String]) {
         if !self.live {
-            return match row {
-                Row::Starting => {}
-                Row::Up { .. } | Row::Failed { .. } => tell(&line(host, &row)),
-            };
-        }
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        let starting =
-            rows.rows.iter_mut().find(|(of, row)| of == host && matches!(row, Row::Starting));
-        match (starting, row) {
-            (Some(place), row @ (Row::Up { .. } | Row::Failed { .. })) => place.1 = row,
-            (_, row) => rows.rows.push((host.clone(), row)),
-        }
-        rows.draw();
-    }
-
-    /// Lets go of the terminal: the lines stay as they are.
-    pub(super) fn end(&self) {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
-    }
-}
-
-impl Rows {
-    fn draw(&mut self) {
-        if self.ended {
+            if let Some((_, text)) = done {
+                tell(&text);
+            }
             return;
         }
-        let mut text = String::new();
-        if self.drawn > 0 {
-            let _ = write!(text, "\x1b[{}A", self.drawn);
-        }
-        for (host, row) in &self.rows {
-            let colour = match row {
-                Row::Starting => DIM,
-                Row::Up { .. } => GREEN,
-                Row::Failed { .. } => RED,
-            };
-            let _ = writeln!(text, "\r\x1b[2K{colour}{}{PLAIN}", line(host, row));
-        }
-        self.drawn = self.rows.len();
+        let done = done.map(|(colour, text)| format!("{colour}{text}{PLAIN}\n"));
+        let coming = match starting {
+            [] => String::new(),
+            [first, others @ ..] => {
+                // Short, as a line that wraps cannot be overwritten.
+                let first: String = first.chars().take(40).collect();
+                let others = match others.len() {
+                    0 => String::new(),
+                    others => format!(" and {others} more"),
+                };
+                format!("{DIM}starting {first}{others}{PLAIN}")
+            }
+        };
+        let text = format!("\r{CLEAR_LINE}{}{coming}", done.unwrap_or_default());
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
 }
 
-fn line(host: &str, row: &Row) -> String {
-    match row {
-        Row::Starting => format!("{host}: starting"),
-        Row::Up { node, after } => format!("{host}: {node} is up after {} ms", after.as_millis()),
-        Row::Failed { step, why } => format!("{host}: failed at step {step}: {why}"),
+fn remove(starting: &mut Vec<String>, host: &str) {
+    if let Some(at) = starting.iter().position(|of| of == host) {
+        starting.remove(at);
     }
 }
+
+const CLEAR_LINE: &str = "\x1b[2K";
