@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_rt::System;
 
 use crate::node::launch::become_slave;
-use crate::pool::{Error, StartError};
+use crate::pool::{Error, PoolError, StartError};
 
 /// Runs a program's main function on an actix system of its own, prints its error if it ends with one,
 /// and gives the exit code: 0 done, 1 the work failed, 3 the pool could not be started or reached.
@@ -37,7 +37,9 @@ where
             complain(&why);
             ExitCode::from(match why {
                 Error::Start(_) => 3,
-                Error::Spawn(_) | Error::Send(_) | Error::Pool(_) | Error::Other(_) => 1,
+                Error::Pool(PoolError::NoPool | PoolError::MasterLost { .. }) => 3,
+                Error::Pool(PoolError::TimedOut { .. } | PoolError::Refused(_)) => 1,
+                Error::Spawn(_) | Error::Send(_) | Error::Other(_) => 1,
             })
         }
     }

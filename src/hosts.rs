@@ -248,7 +248,7 @@ pub enum HostsError {
 ///
 /// No name server is asked, so a full name is only known where the machine itself was given it.
 #[must_use]
-pub(crate) fn is_this_host(host: &str) -> bool {
+pub fn is_this_host(host: &str) -> bool {
     let mut own = vec![rustix::system::uname().nodename().to_string_lossy().into_owned()];
     if let Ok(text) = fs::read_to_string("/etc/hostname") {
         own.push(text.trim().to_owned());
@@ -258,7 +258,7 @@ pub(crate) fn is_this_host(host: &str) -> bool {
 
 /// The name of this machine for use in node names; `localhost` if it has none that fits there.
 #[must_use]
-pub(crate) fn own_host_name() -> String {
+pub fn own_host_name() -> String {
     let uname = rustix::system::uname();
     match uname.nodename().to_str() {
         Ok(name) if fits_node_name(name) => name.to_owned(),

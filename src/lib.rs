@@ -59,13 +59,14 @@ pub use addr::{RemoteAddr, RemoteRecipient, Request, SendError};
 pub use context::{Context, ProcessContext};
 pub use cookie::{Cookie, CookieError};
 pub use entry::{init, run};
-pub use hosts::{HostEntry, HostsError, HostsFile};
+pub use hosts::{HostEntry, HostsError, HostsFile, is_this_host, own_host_name};
 pub use node::NodeError;
 pub use node::blocking::blocking;
 pub use node::cell::exit;
 pub use node::inbox::HostContext;
 pub use node::launch::{HostFailure, StartStep};
 pub use node::output::OutputLine;
+pub use node::registry::kinds;
 pub use pool::{
     Error, FreeNode, Pool, PoolBuilder, PoolError, Running, SpawnError, StartError, StartEvent,
 };
@@ -94,8 +95,11 @@ pub mod __private {
     }
 
     /// And back.
-    pub fn decode_args<T: serde::de::DeserializeOwned + 'static>(args: &[u8]) -> Result<T, String> {
-        crate::node::registry::decode_args(args)
+    pub fn decode_args<T>(args: &[u8]) -> Result<T, String>
+    where
+        T: serde::de::DeserializeOwned + 'static,
+    {
+        crate::node::inbox::decode_args(args)
     }
 
     /// The names of the messages that an actor takes.

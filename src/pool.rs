@@ -22,13 +22,13 @@ use crate::log;
 use crate::node::answer::{Return, encode};
 use crate::node::cell::{Cell, current};
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times, cores};
+use crate::node::inbox::NO_ARGS;
 use crate::node::launch::{HostFailure, Plan, StartStep};
 use crate::node::output::{OutputLine, Sink, to_terminal};
-use crate::node::registry::NO_ARGS;
 use crate::node::seat::Born;
 use crate::node::{Node, NodeError, Outcome, Waiter};
 use crate::process::Ctx;
-use crate::runtime_file::RunningPool;
+use crate::runtime_file::{RunningPool, RuntimeFileError};
 use crate::term::{ExitReason, Kind, NodeName, NodeNameError, Pid, Ref};
 use crate::wire::greeting::Part;
 use crate::wire::{
@@ -108,11 +108,10 @@ impl Pool {
             Ok(_) => Ok(pool),
             Err(why) => {
                 node.stop();
-                Err(StartError::Unreachable {
-                    master,
-                    address: running.address,
-                    why: why.to_string(),
-                })
+                let why = node.peers().why_lost(master).unwrap_or_else(|| why.to_string());
+                let address = running.address;
+                let why = why.trim_start_matches(&format!("{address}: ")).to_owned();
+                Err(StartError::Unreachable { master, address, why })
             }
         }
     }
@@ -369,15 +368,41 @@ impl Pool {
         function: &str,
         args: impl Serialize,
     ) -> Result<Running<R>, SpawnError> {
+        self.call_for(None, module, function, args).await
+    }
+
+    /// The same on this node.
+    ///
+    /// # Errors
+    /// Those of [`call`](Pool::call).
+    /// # Cancel safety
+    /// Not cancel safe: the process may be running all the same.
+    pub async fn call_on<R: DeserializeOwned>(
+        &self,
+        node: NodeName,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+    ) -> Result<Running<R>, SpawnError> {
+        self.call_for(Some(node), module, function, args).await
+    }
+
+    async fn call_for<R: DeserializeOwned>(
+        &self,
+        on: Option<NodeName>,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+    ) -> Result<Running<R>, SpawnError> {
         let kind = Kind::new(module.to_owned(), function.to_owned());
-        let node = self.place().await?;
+        let args = args_of(args)?;
+        let (node, placed) = self.node_for(on).await?;
         let (tell, outcome) = oneshot::channel();
         let waiter: Waiter = Box::new(move |ended| drop(tell.send(ended)));
         let link = self.way_to(node)?;
         let question = self.node.open_question(link.as_deref(), NO_DEADLINE, waiter);
-        let spawned =
-            self.spawn(node, kind, Args::Named(args_of(args)?), Ties::none(), Some(question)).await;
-        match spawned {
+        let ties = Ties { placed, ..Ties::none() };
+        match self.spawn(node, kind, Args::Named(args), ties, Some(question)).await {
             Ok(pid) => Ok(Running { pid, outcome, result: std::marker::PhantomData }),
             Err(why) => {
                 self.node.give_up_question(question);
@@ -482,7 +507,7 @@ impl Pool {
         result: Option<u64>,
     ) -> Result<Pid, SpawnError> {
         let within = self.node.config.times.spawn;
-        let placed = ties.placed || result.is_some();
+        let placed = ties.placed;
         let options = SpawnOptions {
             link: ties.link.as_ref().map(|parent| parent.pid),
             monitor: ties.monitor.as_ref().map(|(watcher, monitor)| (watcher.pid, *monitor)),
@@ -819,7 +844,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Who hears, host by host, how the start goes. Default: nobody.
+    /// Who hears, host by host, how the start goes. Default: nobody, and failures are logged.
     pub fn on_progress(
         mut self,
         hear: impl Fn(&StartEvent) + Send + Sync + 'static,
@@ -840,6 +865,7 @@ impl PoolBuilder {
         let hosts = self.find_hosts()?;
         let mut config = self.config()?;
         config.name = NodeName::new(&format!("{}-master", self.name), &own_host_name())?;
+        let heard = self.progress.is_some();
         let progress = self.progress.clone().unwrap_or_else(|| Arc::new(|_| {}));
         let node = StopOnDrop(Some(Node::start(config).await?));
         let starts = hosts.into_iter().map(|host| {
@@ -866,7 +892,7 @@ impl PoolBuilder {
         let wanted = self.min_nodes.unwrap_or(usize::from(!started.is_empty()));
         let up = started.iter().filter(|start| start.is_ok()).count();
         let failures: Vec<HostFailure> = started.into_iter().filter_map(Result::err).collect();
-        for failure in &failures {
+        for failure in failures.iter().filter(|_| !heard) {
             let why = &failure.why;
             let log = &node.get().log;
             slog::error!(log, "cannot start a slave"; "host" => &failure.host, "step" => %failure.step, "reason" => why);
@@ -1028,6 +1054,9 @@ pub enum StartError {
     /// This node itself did not come up.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The running pool cannot be found, or the new one cannot be made known.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeFileError),
     /// Too few slaves came up.
     #[error("{up} of at least {wanted} slaves came up{}", listed(failures))]
     TooFewNodes {

@@ -13,9 +13,11 @@
 //! GD-2: the guard leaves soon after the master is gone, silent, or says so.
 //!
 //! The one leak is a guard that is itself killed: the worker goes with it (GD-3, `life_line.rs`),
-//! the worker's children stay. `setsid` keeps the terminal's SIGINT and SIGHUP away. One sent to our
-//! pid, like SIGTERM, cannot be held off without `unsafe`: neither std nor rustix has a safe signal
-//! mask or handler, and being started with them ignored would make all descendants ignore them.
+//! the worker's children stay. `setsid` keeps the terminal's SIGINT and SIGHUP away.
+//!
+//! GD-7: one who asks the guard itself to end, with SIGTERM, SIGINT or SIGHUP, gets what the master
+//! gets. They are caught, not ignored: exec undoes a handler, where all descendants would inherit an
+//! ignore.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -34,11 +36,13 @@ use rustix::stdio::{stderr, stdin};
 pub(crate) use life_line::LifeLine;
 pub(crate) use report::WorkerEnd;
 
+use asked::Asked;
 use letter::Letter;
 use process::Process;
 use timer::Timer;
 use tree::Tree;
 
+mod asked;
 mod letter;
 mod life_line;
 mod process;
@@ -71,7 +75,7 @@ pub(crate) fn letter(silence_max: Duration, body: &[u8]) -> Result<Vec<u8>, Guar
 /// All that a guard does, from reading the master's letter to the end of the last descendant; the
 /// result is the exit code. Nothing else may have run in this OS process: no thread, no child.
 ///
-/// The code is 0 if the master asked, closed its end, or the worker left with 0; otherwise the
+/// The code is 0 if the master or a signal asked, the master closed its end, or the worker left with 0; otherwise the
 /// worker's code, or 128 and the signal that killed it; [`EXIT_NOT_STARTED`] if there was no worker.
 pub(crate) fn run(node: &str, args: &[OsString]) -> i32 {
     let mut guard = match Guard::start(node, args) {
@@ -120,6 +124,7 @@ impl GuardError {
 /// A guard with a worker.
 struct Guard {
     tree: Tree,
+    asked: Asked,
     /// None where the kernel has none: then the closed life line tells that the worker ended.
     pidfd: Option<OwnedFd>,
     /// None once the worker has closed its end.
@@ -136,6 +141,8 @@ struct Guard {
 enum Ending {
     /// The master asked, or is gone.
     Master,
+    /// Somebody asked by a signal.
+    Asked,
     /// The worker has ended.
     Worker,
     /// No beat came in time.
@@ -148,6 +155,7 @@ impl Guard {
     fn start(node: &str, args: &[OsString]) -> Result<Guard, GuardError> {
         // Refused to one who leads a session already, as ssh starts us: that is what we want.
         let _ = setsid();
+        let asked = Asked::listen()?;
         set_child_subreaper(Some(getpid())).map_err(GuardError::system("becoming subreaper"))?;
         let silence = Timer::new().map_err(GuardError::system("a timer"))?;
 
@@ -178,6 +186,7 @@ impl Guard {
         silence.start(STARTUP_MAX.max(silence_max));
         Ok(Guard {
             tree: Tree::new(worker),
+            asked,
             pidfd: pidfd_open(worker, PidfdFlags::empty()).ok(),
             line: Some(line.into()),
             unsent,
@@ -193,6 +202,7 @@ impl Guard {
             let mut fds = vec![
                 PollFd::from_borrowed_fd(stdin(), PollFlags::IN),
                 PollFd::new(&self.silence, PollFlags::IN),
+                PollFd::new(&self.asked, PollFlags::IN),
             ];
             fds.extend(self.pidfd.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
             let room = if self.unsent.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
@@ -205,6 +215,9 @@ impl Guard {
             let master = !fds[0].revents().is_empty();
             if master && master_ends() {
                 return Ending::Master;
+            }
+            if self.asked.is_so() {
+                return Ending::Asked;
             }
             self.feed();
             if self.beats() {
@@ -269,6 +282,10 @@ impl Guard {
         let status = self.tree.worker_status();
         let end = match (ending, status) {
             (Ending::Master, _) => None,
+            (Ending::Asked, _) => {
+                line("a signal asked it to end");
+                None
+            }
             (Ending::Silence, _) => {
                 if self.heard {
                     let seconds = self.silence_max.as_secs_f64();

@@ -4,7 +4,7 @@
 //! One future in the actor's own context drains it, decodes there, and stops when the actor has had the
 //! thread for its slice, is doomed, or waits for something.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
@@ -382,5 +382,33 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     rmp_serde::from_slice(bytes).map_err(|why| why.to_string())
 }
 
+/// Reads arguments, which are a MessagePack array. None at all are one too, where serde expects its unit,
+/// nil.
+pub(crate) fn decode_args<T: DeserializeOwned + 'static>(args: &[u8]) -> Result<T, String> {
+    match args {
+        [NO_ARGS] if TypeId::of::<T>() == TypeId::of::<()>() => decode(&[NIL]),
+        args => decode(args),
+    }
+}
+
+/// MessagePack's empty array.
+pub(crate) const NO_ARGS: u8 = 0x90;
+const NIL: u8 = 0xC0;
+
 /// Room that an empty inbox keeps.
 const SPARE_ITEMS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_an_array_of_any_length() {
+        assert_eq!(decode_args::<()>(&[NO_ARGS]), Ok(()));
+        assert_eq!(decode_args::<()>(&rmp_serde::to_vec(&()).unwrap()), Ok(()));
+        assert_eq!(decode_args::<(i64,)>(&rmp_serde::to_vec(&(7,)).unwrap()), Ok((7,)));
+        assert_eq!(decode_args::<Vec<i64>>(&[NO_ARGS]), Ok(Vec::new()));
+        assert!(decode_args::<(i64,)>(&[NO_ARGS]).is_err());
+        assert!(decode_args::<()>(&rmp_serde::to_vec(&(7,)).unwrap()).is_err());
+    }
+}

@@ -609,12 +609,14 @@ impl Node {
         if !link.set_lost() {
             return;
         }
-        self.peers.forget(link);
+        self.peers.forget(link, why);
         match incarnation {
             Some(_) if self.is_stopping() => debug!(self.log, "disconnected"; "peer" => %link.peer),
             Some(_) => {
                 slog::info!(self.log, "node down"; "peer" => %link.peer, "reason" => why.to_owned());
             }
+            // Who connects to do one thing is told by that thing's failure.
+            None if self.config.part == Part::Hidden => {}
             None => {
                 warn!(self.log, "not connected"; "peer" => %link.peer, "reason" => why.to_owned())
             }

@@ -20,6 +20,8 @@ struct Known {
     addresses: HashMap<NodeName, SocketAddr>,
     links: HashMap<NodeName, Arc<Link>>,
     master: Option<NodeName>,
+    /// The last connection that was lost or did not come about, and why.
+    last_lost: Option<(NodeName, String)>,
 }
 
 impl Peers {
@@ -69,8 +71,9 @@ impl Peers {
     }
 
     /// Lets go of a lost connection.
-    pub(crate) fn forget(&self, link: &Arc<Link>) {
+    pub(crate) fn forget(&self, link: &Arc<Link>, why: &str) {
         let mut known = lock(&self.0);
+        known.last_lost = Some((link.peer, why.to_owned()));
         if known.links.get(&link.peer).is_some_and(|kept| kept.id == link.id) {
             known.links.remove(&link.peer);
         }
@@ -90,6 +93,12 @@ impl Peers {
     /// Forgets where a node was.
     pub(crate) fn unplace(&self, node: NodeName) {
         lock(&self.0).addresses.remove(&node);
+    }
+
+    /// Why the connection to `peer` was lost or did not come about, if that was the last one lost.
+    pub(crate) fn why_lost(&self, peer: NodeName) -> Option<String> {
+        let known = lock(&self.0);
+        known.last_lost.as_ref().filter(|(lost, _)| *lost == peer).map(|(_, why)| why.clone())
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Link>> {

@@ -3,11 +3,9 @@
 //! `remote_actor!` and `remote_fn!` put an entry into a slice that the linker gathers, so every binary
 //! that links an actor can start it, and a master and its slaves, which are one executable, agree.
 
-use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::seat::Seat;
@@ -42,8 +40,9 @@ pub(crate) fn entry(kind: &Kind) -> Option<&'static Entry> {
     registry().by_name.get(&(kind.module(), kind.function())).copied()
 }
 
-/// What this executable can start, by name.
-pub(crate) fn kinds() -> Vec<KindInfo> {
+/// What this executable can start, by name; needs no pool.
+#[must_use]
+pub fn kinds() -> Vec<KindInfo> {
     registry().by_name.values().map(|entry| info(entry)).collect()
 }
 
@@ -51,18 +50,6 @@ pub(crate) fn kinds() -> Vec<KindInfo> {
 pub(crate) fn digest() -> &'static str {
     &registry().digest
 }
-
-/// Decodes a MessagePack array of arguments into a tuple. No arguments are `()`, which serde reads from
-/// nil alone.
-pub(crate) fn decode_args<T: DeserializeOwned + 'static>(args: &[u8]) -> Result<T, String> {
-    const NIL: &[u8] = &[0xC0];
-    let args =
-        if TypeId::of::<T>() == TypeId::of::<()>() && args == [NO_ARGS] { NIL } else { args };
-    rmp_serde::from_slice(args).map_err(|why| why.to_string())
-}
-
-/// MessagePack's empty array.
-pub(crate) const NO_ARGS: u8 = 0x90;
 
 struct Registry {
     by_name: BTreeMap<(&'static str, &'static str), &'static Entry>,

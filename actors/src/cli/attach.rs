@@ -1,0 +1,49 @@
+//! `pspawn attach`: takes a node into the pool.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use pspawn::Error;
+
+use super::out::tell;
+use super::place::Place;
+use super::running::Running;
+
+/// Take a node into the pool that was started with `pspawn node`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Attach {
+    #[command(flatten)]
+    running: Running,
+    /// The node with its port, as `pspawn node` prints it
+    #[arg(value_name = "NODE@HOST[:PORT]")]
+    node: Place,
+    /// Where it listens, if that is not its port on its host
+    #[arg(long, value_name = "IP:PORT")]
+    at: Option<SocketAddr>,
+}
+
+pub(super) async fn attach(args: Attach) -> Result<(), Error> {
+    let node = args.node.node;
+    if args.at.is_none() && !args.node.has_port() {
+        super::usage(
+            "attach",
+            &format!("where does {node} listen? Say {node}:PORT, or --at IP:PORT"),
+        );
+    }
+    let address = args.node.address(args.at)?;
+    let pool = args.running.connect().await?;
+    match pool.attach(node, address).await? {
+        true => tell(&format!("{node} is attached")),
+        false => tell(&format!("{node} was in the pool already")),
+    }
+    Ok(())
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pspawn node --name extra --listen 127.0.0.1:4711     in one terminal
+  pspawn attach extra@HOST:4711                        in another
+  pspawn attach extra@HOST --at 10.0.0.7:4711
+
+Both must share a cookie. A node that is in the pool already is no error.";

@@ -1,0 +1,76 @@
+//! How the start of a pool goes, host by host: a line each as it is done, and on a terminal below them
+//! who is still to come.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+use pspawn::StartEvent;
+
+use crate::cli::out::{DIM, GREEN, PLAIN, RED, tell};
+
+pub(super) struct Board {
+    live: bool,
+    /// The hosts that are still to come; one may be named several times.
+    starting: Mutex<Vec<String>>,
+}
+
+impl Board {
+    pub(super) fn new() -> Board {
+        Board { live: io::stderr().is_terminal(), starting: Mutex::default() }
+    }
+
+    pub(super) fn show(&self, event: &StartEvent) {
+        let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            StartEvent::Starting { host } => {
+                starting.push(host.clone());
+                self.line(None, &starting);
+            }
+            StartEvent::Up { host, node, after } => {
+                remove(&mut starting, host);
+                let text = format!("{host}: {node} is up after {} ms", after.as_millis());
+                self.line(Some((GREEN, text)), &starting);
+            }
+            StartEvent::Failed(failure) => {
+                remove(&mut starting, &failure.host);
+                let (host, step, why) = (&failure.host, failure.step, &failure.why);
+                let text = format!("{host}: failed at step {step}: {why}");
+                self.line(Some((RED, text)), &starting);
+            }
+            _ => {} // from a library newer than this
+        }
+    }
+
+    /// One line that stays, if there is one, and one that the next call overwrites.
+    fn line(&self, done: Option<(&str, String)>, starting: &[String]) {
+        if !self.live {
+            if let Some((_, text)) = done {
+                tell(&text);
+            }
+            return;
+        }
+        let done = done.map(|(colour, text)| format!("{colour}{text}{PLAIN}\n"));
+        let coming = match starting {
+            [] => String::new(),
+            [first, others @ ..] => {
+                // Short, as a line that wraps cannot be overwritten.
+                let first: String = first.chars().take(40).collect();
+                let others = match others.len() {
+                    0 => String::new(),
+                    others => format!(" and {others} more"),
+                };
+                format!("{DIM}starting {first}{others}{PLAIN}")
+            }
+        };
+        let text = format!("\r{CLEAR_LINE}{}{coming}", done.unwrap_or_default());
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+fn remove(starting: &mut Vec<String>, host: &str) {
+    if let Some(at) = starting.iter().position(|of| of == host) {
+        starting.remove(at);
+    }
+}
+
+const CLEAR_LINE: &str = "\x1b[2K";

@@ -1,0 +1,96 @@
+//! `pspawn start` and its hosts, and `--help`.
+
+use rustix::process::Signal;
+use support::Account;
+
+mod support;
+
+#[test]
+fn without_a_hosts_file_the_error_names_the_places_searched() {
+    let account = Account::new();
+    let ended = account.run(&["start", "demo"]).with_code(3);
+    for place in [account.work(), account.home()] {
+        let place = place.join(".hosts.erlang");
+        assert!(ended.err.contains(place.to_str().unwrap()), "{place:?} in {ended:#?}");
+    }
+    assert_eq!(ended.out, "");
+}
+
+#[test]
+fn a_malformed_hosts_file_is_reported_with_line_and_expectation() {
+    let account = Account::new();
+    account.write(".hosts.erlang", "localhost.\n\nbad-name.\n");
+    let ended = account.run(&["start", "demo"]).with_code(3);
+    ended.says(".hosts.erlang:3:4: expected '.'").says("quote names with dots or dashes");
+    account.write("other.hosts", "localhost");
+    let ended = account.run(&["start", "demo", "--hosts", "other.hosts"]).with_code(3);
+    ended.says("other.hosts:1:10: expected '.'");
+}
+
+#[test]
+fn a_host_that_cannot_be_started_is_reported_with_its_step_and_the_other_runs() {
+    let account = Account::new();
+    account.write(".hosts.erlang", "'other.example'.\nlocalhost.\n");
+    let mut pool = account.start(&["start", "demo"]);
+    pool.line_with("other.example: failed at step launch: ");
+    pool.line_with("localhost: demo@localhost is up after ");
+    pool.line_with("is up: 2 nodes");
+    let nodes = account.run(&["nodes", "--json"]).with_code(0).json();
+    let names: Vec<&str> =
+        nodes.as_array().unwrap().iter().map(|node| node["node"].as_str().unwrap()).collect();
+    assert!(names.contains(&"demo@localhost") && names.len() == 2, "{names:?}");
+    pool.signal(Signal::INT);
+    pool.wait().with_code(0);
+    account.until_nothing_is_left(&[]);
+}
+
+#[test]
+fn too_few_nodes_fail_the_start_and_leave_nothing() {
+    let account = Account::new();
+    account.write(".hosts.erlang", "'other.example'.\nlocalhost.\n");
+    let ended = account.run(&["start", "demo", "--min-nodes", "2"]).with_code(3);
+    ended.says("1 of at least 2 slaves came up").says("other.example: launch: ");
+    account.until_nothing_is_left(&[]);
+    account.run(&["nodes"]).with_code(3).says("no pool is running");
+}
+
+#[test]
+fn a_pool_of_a_name_that_runs_is_not_started_again() {
+    let account = Account::new();
+    let pool = account.pool(&["demo", "--local", "1"]);
+    let ended = account.run(&["start", "demo", "--local", "1"]).with_code(3);
+    ended.says("already running").says(&pool.pid().to_string());
+    account.run(&["start", "no/name", "--local", "1"]).with_code(2);
+    let other = account.pool(&["other", "--local", "1"]);
+    account.run(&["nodes"]).with_code(3).says("several pools are running (demo, other)");
+    for (name, running) in [("demo", pool), ("other", other)] {
+        account.run(&["stop", "--pool", name]).with_code(0);
+        running.wait().with_code(0);
+    }
+}
+
+#[test]
+fn the_help_of_every_command_has_examples() {
+    let account = Account::new();
+    let commands = ["start", "node", "nodes", "kinds", "spawn", "attach", "kill", "stop"];
+    for command in commands {
+        let ended = account.run(&[command, "--help"]).with_code(0);
+        let (_, examples) = ended.out.split_once("Examples:").expect(command);
+        assert!(examples.contains(&format!("pspawn {command}")), "{command}: {examples}");
+    }
+    let all = account.run(&["--help"]).with_code(0).out;
+    for command in commands {
+        assert!(all.contains(&format!("\n  {command} ")), "{command} in {all}");
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let account = Account::new();
+    for args in [&[][..], &["nonsense"], &["start"], &["kill", "x"], &["attach", "x@h"]] {
+        account.run(args).with_code(2);
+    }
+    let bad = account.run(&["spawn", "math", "cube_of", "[7,"]).with_code(2);
+    bad.says("line 1 column 3");
+    account.run(&["spawn", "math", "cube_of", "7"]).with_code(2).says("a JSON array");
+}
