@@ -61,7 +61,7 @@ pub use cookie::{Cookie, CookieError};
 pub use entry::{init, run};
 pub use hosts::{HostEntry, HostsError, HostsFile};
 pub use node::NodeError;
-pub use node::cell::exit;
+pub use node::cell::{exit, yield_now};
 pub use node::inbox::HostContext;
 pub use node::launch::{HostFailure, StartStep};
 pub use node::output::OutputLine;
