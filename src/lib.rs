@@ -62,7 +62,7 @@ pub use entry::{init, run};
 pub use hosts::{HostEntry, HostsError, HostsFile, is_this_host, own_host_name};
 pub use node::NodeError;
 pub use node::blocking::blocking;
-pub use node::cell::exit;
+pub use node::cell::{exit, yield_now};
 pub use node::inbox::HostContext;
 pub use node::launch::{HostFailure, StartStep};
 pub use node::output::OutputLine;

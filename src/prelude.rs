@@ -11,5 +11,5 @@ pub use serde::{Deserialize, Serialize};
 
 pub use crate::{
     Context, Ctx, Down, ExitReason, Exited, NodeName, Pid, Pool, ProcessContext, Ref, RemoteAddr,
-    RemoteRecipient, exit, remote_actor, remote_fn, say,
+    RemoteRecipient, exit, remote_actor, remote_fn, say, yield_now,
 };

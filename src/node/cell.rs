@@ -404,6 +404,29 @@ pub(crate) fn must_yield() -> bool {
     CURRENT.with_borrow(|current| current.as_ref().is_some_and(|cell| cell.is_doomed()))
 }
 
+/// Lets the others on this thread have a turn if the running actor has used up its own; returns at once
+/// if it has not, and outside of an actor. For loops that compute: an actor that is killed ends here.
+///
+/// ```
+/// use pspawn::prelude::*;
+///
+/// async fn sum(_: Ctx, to: u64) -> u64 {
+///     let mut sum = 0;
+///     for n in 0..to {
+///         sum += n;
+///         if n % 1024 == 0 { yield_now().await }
+///     }
+///     sum
+/// }
+/// remote_fn!("sums": sum);
+/// # fn main() {}
+/// ```
+pub async fn yield_now() {
+    if must_yield() {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Ends the running actor with this reason, from any depth: Erlang's `exit/1`.
 ///
 /// # Panics
