@@ -21,13 +21,13 @@ use rustix::process::{Pid, Signal, kill_process};
 /// A person's account: `$HOME`, `$XDG_RUNTIME_DIR`, a current directory. All OS processes that come of
 /// what is run here, however far they go, are found by a mark in their environment, and are gone
 /// after the test, also after one that fails.
-pub struct Account {
+pub(crate) struct Account {
     folder: tempfile::TempDir,
     mark: String,
 }
 
 impl Account {
-    pub fn new() -> Account {
+    pub(crate) fn new() -> Account {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let folder = tempfile::Builder::new().prefix("pspawn-test").tempdir().unwrap();
         for name in ["home", "run", "work"] {
@@ -38,20 +38,20 @@ impl Account {
     }
 
     /// The current directory of what is run.
-    pub fn work(&self) -> PathBuf {
+    pub(crate) fn work(&self) -> PathBuf {
         self.folder.path().join("work")
     }
 
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.folder.path().join("home")
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.work().join(name), text).unwrap();
     }
 
     /// A command of this account.
-    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         let (name, value) = self.mark.split_once('=').unwrap();
         command
@@ -65,38 +65,38 @@ impl Account {
     }
 
     /// Runs `pspawn` to its end.
-    pub fn run(&self, args: &[&str]) -> Ended {
+    pub(crate) fn run(&self, args: &[&str]) -> Ended {
         self.start(args).wait()
     }
 
     /// Starts `pspawn`.
-    pub fn start(&self, args: &[&str]) -> Started {
+    pub(crate) fn start(&self, args: &[&str]) -> Started {
         let mut command = self.command(PSPAWN);
         command.args(args);
         Started::new(command)
     }
 
     /// Starts a pool and waits until it is up.
-    pub fn pool(&self, args: &[&str]) -> Started {
+    pub(crate) fn pool(&self, args: &[&str]) -> Started {
         let mut pool = self.start(&[&["start"], args].concat());
         pool.line_with("is up: ");
         pool
     }
 
     /// The OS processes of this account.
-    pub fn processes(&self) -> Vec<Process> {
+    pub(crate) fn processes(&self) -> Vec<Process> {
         let pids = fs::read_dir("/proc").unwrap().flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         pids.filter_map(Process::read).filter(|process| process.has(&self.mark)).collect()
     }
 
     /// Those that were started with this argument.
-    pub fn with_arg(&self, arg: &str) -> Vec<Process> {
+    pub(crate) fn with_arg(&self, arg: &str) -> Vec<Process> {
         self.processes().into_iter().filter(|it| it.args.iter().any(|it| it == arg)).collect()
     }
 
     /// Waits until `count` OS processes have been started with this argument.
-    pub fn until_with_arg(&self, arg: &str, count: usize) -> Vec<Process> {
+    pub(crate) fn until_with_arg(&self, arg: &str, count: usize) -> Vec<Process> {
         until(|| {
             let found = self.with_arg(arg);
             if found.len() >= count {
@@ -108,7 +108,7 @@ impl Account {
     }
 
     /// Waits until no OS process is left, but those in `but`; returns for how long.
-    pub fn until_nothing_is_left(&self, but: &[u32]) -> Duration {
+    pub(crate) fn until_nothing_is_left(&self, but: &[u32]) -> Duration {
         let begin = Instant::now();
         until(|| {
             let left = self.processes();
@@ -137,15 +137,15 @@ impl Drop for Account {
 
 /// A living OS process.
 #[derive(Debug)]
-pub struct Process {
-    pub pid: u32,
-    pub parent: u32,
-    pub args: Vec<String>,
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    pub(crate) args: Vec<String>,
     environment: String,
 }
 
 impl Process {
-    pub fn read(pid: u32) -> Option<Process> {
+    pub(crate) fn read(pid: u32) -> Option<Process> {
         let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).ok();
         let text = |name| Some(String::from_utf8_lossy(&read(name)?).into_owned());
         let environment = text("environ")?;
@@ -159,13 +159,13 @@ impl Process {
         self.environment.split('\0').any(|variable| variable == mark)
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(pid(self.pid), signal).unwrap();
     }
 }
 
-/// An OS process of which the lines come as they are written.
-pub struct Started {
+/// An OS process of which the lines come as they are written. Dropping it kills it.
+pub(crate) struct Started {
     child: Child,
     lines: Receiver<String>,
     seen: Vec<String>,
@@ -174,15 +174,15 @@ pub struct Started {
 
 /// One that has ended: its exit code, its standard output and standard error.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: Option<i32>,
-    pub signal: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Started {
-    pub fn new(mut command: Command) -> Started {
+    pub(crate) fn new(mut command: Command) -> Started {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, lines) = channel();
         let out: Box<dyn Read + Send> = Box::new(child.stdout.take().unwrap());
@@ -198,16 +198,16 @@ impl Started {
         Started { child, lines, seen: Vec::new(), ended: None }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(pid(self.pid()), signal).unwrap();
     }
 
     /// Waits for a line with this in it, on either stream.
-    pub fn line_with(&mut self, part: &str) -> String {
+    pub(crate) fn line_with(&mut self, part: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         if let Some(line) = self.seen.iter().find(|line| line.contains(part)) {
             return line.clone();
@@ -228,7 +228,7 @@ impl Started {
     }
 
     /// Waits for its end, which must come by itself.
-    pub fn wait(mut self) -> Ended {
+    pub(crate) fn wait(mut self) -> Ended {
         let status = until(|| match self.child.try_wait().unwrap() {
             Some(status) => Ok(status),
             None => {
@@ -260,27 +260,27 @@ impl Drop for Started {
 
 impl Ended {
     #[track_caller]
-    pub fn with_code(self, code: i32) -> Ended {
+    pub(crate) fn with_code(self, code: i32) -> Ended {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
     }
 
     #[track_caller]
-    pub fn says(self, part: &str) -> Ended {
+    pub(crate) fn says(self, part: &str) -> Ended {
         assert!(self.err.contains(part), "no {part:?} in {self:#?}");
         self
     }
 
     /// The data, as JSON.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|why| panic!("{why}: {self:#?}"))
     }
 }
 
 /// Looks again and again until there is what is looked for.
 #[track_caller]
-pub fn until<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn until<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match look() {
@@ -291,20 +291,20 @@ pub fn until<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
     }
 }
 
-pub fn pid(of: u32) -> Pid {
+pub(crate) fn pid(of: u32) -> Pid {
     Pid::from_raw(i32::try_from(of).unwrap()).unwrap()
 }
 
 /// The test's own executable, which is a slave when it is started as one: with `-- PROGRAM` it runs
 /// what a test registers.
-pub fn this_executable() -> String {
+pub(crate) fn this_executable() -> String {
     let path: &Path = &std::env::current_exe().unwrap();
     path.to_str().unwrap().to_owned()
 }
 
-pub const PSPAWN: &str = env!("CARGO_BIN_EXE_pspawn");
-pub const WORKER: &str = "--pspawn-worker";
-pub const GUARD: &str = "--pspawn-guard";
+pub(crate) const PSPAWN: &str = env!("CARGO_BIN_EXE_pspawn");
+pub(crate) const WORKER: &str = "--pspawn-worker";
+pub(crate) const GUARD: &str = "--pspawn-guard";
 
 const MARK: &str = "PSPAWN_TEST_ACCOUNT";
 const PATIENCE: Duration = Duration::from_secs(60);
