@@ -1,28 +1,15 @@
 //! What an actor's author implements, mostly by `remote_actor!`: how it is constructed from arguments
 //! that travel, and which messages it takes from other nodes.
 
-use actix::{Actor, AsyncContext, Handler, Message};
+use std::sync::Arc;
+
+use actix::{Actor, Handler};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::node::inbox::{Accepted, HostContext};
-use crate::term::{ExitReason, Pid, Ref};
-
-/// A message that can go to another node: an actix [`Message`] of which it and its result are serde
-/// values. Implemented for all that are.
-pub trait RemoteMessage:
-    Message<Result: Serialize + DeserializeOwned + Send> + Serialize + DeserializeOwned + Send + 'static
-{
-}
-
-impl<M> RemoteMessage for M where
-    M: Message<Result: Serialize + DeserializeOwned + Send>
-        + Serialize
-        + DeserializeOwned
-        + Send
-        + 'static
-{
-}
+use crate::message::RemoteMessage;
+use crate::node::inbox::{Accepted, ActorBody, HostContext, Inbox};
+use crate::node::seat::{Seat, run};
 
 /// An actor that any node of the pool can start. Use [`remote_actor!`](crate::remote_actor).
 #[diagnostic::on_unimplemented(
@@ -58,46 +45,11 @@ pub trait Spawnable: Actor<Context: HostContext<Self>> + Sized {
 )]
 pub trait Accepts<M: RemoteMessage>: Spawnable + Handler<M> {}
 
-/// A trapped exit signal: Erlang's `{'EXIT', Pid, Reason}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Exited {
-    /// Who ended, or who called exit/2.
-    pub pid: Pid,
-    /// Why.
-    pub reason: ExitReason,
-}
-
-impl Message for Exited {
-    type Result = ();
-}
-
-/// A monitor fired: Erlang's `{'DOWN', Ref, process, Pid, Reason}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Down {
-    /// What `monitor` returned.
-    pub monitor: Ref,
-    /// Who ended.
-    pub pid: Pid,
-    /// Why; `NoProc` if it was dead already.
-    pub reason: ExitReason,
-}
-
-impl Message for Down {
-    type Result = ();
-}
-
-pub(crate) fn on_exited<A>(act: &mut A, exited: Exited, ctx: &mut A::Context)
-where
-    A: Actor<Context: AsyncContext<A>> + Handler<Exited>,
-{
-    use actix::dev::MessageResponse;
-    act.handle(exited, ctx).handle(ctx, None);
-}
-
-pub(crate) fn on_down<A>(act: &mut A, down: Down, ctx: &mut A::Context)
-where
-    A: Actor<Context: AsyncContext<A>> + Handler<Down>,
-{
-    use actix::dev::MessageResponse;
-    act.handle(down, ctx).handle(ctx, None);
+/// Starts an actix actor in the seat, on this thread's arbiter.
+#[doc(hidden)]
+pub fn host<A: Spawnable>(seat: Seat, args: A::Args) {
+    let inbox = Arc::new(Inbox::new(A::accepted()));
+    let (cell, _) = seat.take(inbox.clone());
+    let construct = move |ctx: &mut A::Context| A::construct(args, ctx);
+    run(cell, ActorBody::Unborn(Some((construct, inbox))));
 }

@@ -14,8 +14,9 @@ use futures::channel::oneshot;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::actor::{Accepts, RemoteMessage, Spawnable};
-use crate::context::ambient_node;
+use crate::actor::{Accepts, Spawnable};
+use crate::message::RemoteMessage;
+use crate::node::ambient::ambient_node;
 use crate::node::answer::encode;
 use crate::node::inbox::{Asked, decode};
 use crate::node::link::{Link, Phase, PushError};

@@ -1,21 +1,20 @@
 //! pspawn's own actix context, and what an actor can do from inside: link, monitor, trap, exit.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
 use actix::dev::{
-    AsyncContextParts, ContextFut, ContextParts, Envelope, Mailbox, ToEnvelope, channel,
+    AsyncContextParts, ContextFut, ContextParts, Envelope, Mailbox, MessageResponse, ToEnvelope,
+    channel,
 };
 use actix::{
     Actor, ActorContext, ActorFuture, ActorState, Addr, AsyncContext, Handler, Message, SpawnHandle,
 };
 
-use crate::actor::{Down, Exited, on_down, on_exited};
-use crate::node::Node;
-use crate::node::cell::{Cell, current, exit, lock, must_yield};
+use crate::message::{Down, Exited};
+use crate::node::cell::{Cell, current, must_yield};
 use crate::node::inbox::{HostContext, Inbox};
 use crate::pool::Pool;
 use crate::term::{ExitReason, Pid, Ref};
-use crate::wire::Signal;
 
 /// The context of an actor on a node of a pool: actix's, with one difference. Between two messages it
 /// asks whether the actor has had the thread for long enough or was killed, so that a full mailbox
@@ -163,7 +162,7 @@ pub trait ProcessContext<A: Actor<Context = Self>>: AsyncContext<A> {
     /// Sends an exit signal: Erlang's `exit/2`. With [`ExitReason::Kill`] it cannot be trapped and the
     /// other ends with `Killed` (rules E2 to E6, E12).
     fn exit(&mut self, to: Pid, reason: ExitReason) {
-        exit_signal(&me(), to, reason);
+        me().exit_signal(to, reason);
     }
 }
 
@@ -172,17 +171,6 @@ where
     A: Actor<Context = C>,
     C: AsyncContext<A>,
 {
-}
-
-/// `exit/2` by `me`.
-pub(crate) fn exit_signal(me: &Arc<Cell>, to: Pid, reason: ExitReason) {
-    me.node.signal(me.pid, to, Signal::Exit { from: me.pid, reason });
-    if to == me.pid
-        && me.is_doomed()
-        && let Some(reason) = me.reason()
-    {
-        exit(reason); // E14: it works before exit/2 returns
-    }
 }
 
 fn me() -> Arc<Cell> {
@@ -194,17 +182,19 @@ fn inbox<A: Actor<Context: AsyncContext<A>>>(cell: &Cell, act: impl FnOnce(&Inbo
     act(inbox);
 }
 
-/// The node that a value without one belongs to: that of the running actor, else the one that was
-/// started last in this OS process.
-pub(crate) fn ambient_node() -> Option<Arc<Node>> {
-    current().map(|cell| cell.node.clone()).or_else(|| lock(&DEFAULT_NODE).upgrade())
+fn on_exited<A>(act: &mut A, exited: Exited, ctx: &mut A::Context)
+where
+    A: Actor<Context: AsyncContext<A>> + Handler<Exited>,
+{
+    act.handle(exited, ctx).handle(ctx, None);
 }
 
-pub(crate) fn set_default_node(node: &Arc<Node>) {
-    *lock(&DEFAULT_NODE) = Arc::downgrade(node);
+fn on_down<A>(act: &mut A, down: Down, ctx: &mut A::Context)
+where
+    A: Actor<Context: AsyncContext<A>> + Handler<Down>,
+{
+    act.handle(down, ctx).handle(ctx, None);
 }
-
-static DEFAULT_NODE: Mutex<Weak<Node>> = Mutex::new(Weak::new());
 
 /// What an actix `Addr` of a hosted actor holds before senders have to wait: actix's own default.
 const MAILBOX_CAPACITY: usize = 16;

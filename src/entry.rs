@@ -2,12 +2,11 @@
 
 use std::fmt::Display;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_rt::System;
 
 use crate::node::launch::become_slave;
-use crate::pool::{Error, PoolError, StartError};
+use crate::pool::{Error, PoolError};
 
 /// Runs a program's main function on an actix system of its own, prints its error if it ends with one,
 /// and gives the exit code: 0 done, 1 the work failed, 3 the pool could not be started or reached.
@@ -50,26 +49,15 @@ where
 /// [`run`] does it by itself, and on Linux it has happened before `main` anyway, in test executables
 /// too. To be called first thing in `main` where neither holds.
 pub fn init() {
-    INITIALIZED.store(true, Ordering::Release);
     let args: Vec<_> = std::env::args_os().collect();
     if let Some(code) = become_slave(&args) {
         std::process::exit(code);
     }
 }
 
-/// Whether slaves of this executable would be slaves, and not run its `main` again.
-pub(crate) fn check() -> Result<(), StartError> {
-    match INITIALIZED.load(Ordering::Acquire) {
-        true => Ok(()),
-        false => Err(StartError::NotInitialized),
-    }
-}
-
 fn complain(why: &impl Display) {
     eprintln!("error: {why}");
 }
-
-static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
 /// Runs [`init`] before `main`, when nothing else has run in this OS process: a guard must be alone in
 /// it, and a test executable's own `main` must not run its tests again in every slave.

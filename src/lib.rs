@@ -46,6 +46,7 @@ mod entry;
 mod hosts;
 mod log;
 mod macros;
+mod message;
 mod node;
 mod pool;
 pub mod prelude;
@@ -54,12 +55,13 @@ mod runtime_file;
 mod term;
 mod wire;
 
-pub use actor::{Accepts, Down, Exited, RemoteMessage, Spawnable};
+pub use actor::{Accepts, Spawnable};
 pub use addr::{RemoteAddr, RemoteRecipient, Request, SendError};
 pub use context::{Context, ProcessContext};
 pub use cookie::{Cookie, CookieError};
 pub use entry::{init, run};
 pub use hosts::{HostEntry, HostsError, HostsFile, is_this_host, own_host_name};
+pub use message::{Down, Exited, RemoteMessage};
 pub use node::NodeError;
 pub use node::blocking::blocking;
 pub use node::cell::{exit, yield_now};
@@ -83,6 +85,7 @@ pub mod __private {
     pub use linkme;
     pub use rmp_serde::encode::Error as EncodeError;
 
+    pub use crate::actor::host;
     pub use crate::node::inbox::Accepted;
     pub use crate::node::output::say;
     pub use crate::node::registry::{ENTRIES, Entry, Started};
@@ -92,6 +95,12 @@ pub mod __private {
     /// Arguments as a MessagePack array.
     pub fn encode_args<T: serde::Serialize>(args: &T) -> Result<Vec<u8>, EncodeError> {
         rmp_serde::to_vec(args)
+    }
+
+    /// The parameters as they were written: `(total: i64)`.
+    pub fn params(params: &[(&str, &str)]) -> String {
+        let params: Vec<String> = params.iter().map(|(name, of)| format!("{name}: {of}")).collect();
+        format!("({})", params.join(", "))
     }
 
     /// And back.

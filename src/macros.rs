@@ -63,7 +63,7 @@ macro_rules! remote_actor {
             ) -> $crate::__private::Started {
                 match $crate::__private::decode_args::<($($type,)*)>(args) {
                     ::std::result::Result::Ok(($($param,)*)) => {
-                        seat.host::<$actor>($crate::__args!(value $($param),*));
+                        $crate::__private::host::<$actor>(seat, $crate::__args!(value $($param),*));
                         ::std::result::Result::Ok(())
                     }
                     ::std::result::Result::Err(why) => ::std::result::Result::Err(::std::boxed::Box::new((seat, why))),
@@ -74,7 +74,7 @@ macro_rules! remote_actor {
             static ENTRY: $crate::__private::Entry = $crate::__private::Entry {
                 module: $name,
                 function: "new",
-                params: || ::std::string::String::from(stringify!(($($param: $type),*))),
+                params: || $crate::__private::params(&[$((stringify!($param), stringify!($type))),*]),
                 guarded: $guarded,
                 messages: || $crate::__private::messages::<$actor>(),
                 start,

@@ -12,22 +12,20 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use slog::Logger;
 
-use crate::actor::Spawnable;
+use crate::actor::{Spawnable, host};
 use crate::addr::{RemoteAddr, SendError};
-use crate::context::{ambient_node, set_default_node};
 use crate::cookie::{Cookie, CookieError};
-use crate::entry;
 use crate::hosts::{HostsError, HostsFile, is_this_host, own_host_name};
 use crate::log;
+use crate::node::ambient::{ambient_node, set_default_node};
 use crate::node::answer::{Return, encode};
 use crate::node::cell::{Cell, current};
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times, cores};
 use crate::node::inbox::NO_ARGS;
-use crate::node::launch::{HostFailure, Plan, StartStep};
+use crate::node::launch::{self, HostFailure, Plan, StartStep};
 use crate::node::output::{OutputLine, Sink, to_terminal};
 use crate::node::seat::Born;
 use crate::node::{Node, NodeError, Outcome, Waiter};
-use crate::process::Ctx;
 use crate::runtime_file::{RunningPool, RuntimeFileError};
 use crate::term::{ExitReason, Kind, NodeName, NodeNameError, Pid, Ref};
 use crate::wire::greeting::Part;
@@ -259,12 +257,6 @@ impl Pool {
         self.node.actors()
     }
 
-    /// A process for plain async code: a pid, a mailbox and ties. It traps exits.
-    #[must_use]
-    pub fn mailbox(&self) -> Ctx {
-        Ctx::plain(&self.node)
-    }
-
     /// Starts an `A` on the node with the lowest expected load, and returns once it has a pid there.
     ///
     /// # Errors
@@ -277,7 +269,7 @@ impl Pool {
     }
 
     /// The same, linked from birth with the actor that calls this: one that dies at once is not missed
-    /// (rule L10). In plain async code use [`Ctx::pspawn_link`] of a [`mailbox`](Pool::mailbox).
+    /// (rule L10). In plain async code use [`Ctx::pspawn_link`](crate::Ctx::pspawn_link) of a [`mailbox`](Pool::mailbox).
     ///
     /// # Errors
     /// Those of [`pspawn`](Pool::pspawn), and [`SpawnError::NoCaller`] outside of an actor.
@@ -417,6 +409,10 @@ impl Pool {
         self.node.signal(from, pid, Signal::Exit { from, reason });
     }
 
+    pub(crate) fn local_node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     fn is_master(&self) -> bool {
         self.master() == Some(self.node.name)
     }
@@ -464,7 +460,7 @@ impl Pool {
         let (node, placed) = self.node_for(on).await?;
         let kind = Kind::new(A::KIND, "new");
         let args = if node == self.node.name {
-            Args::Here(Box::new(move |seat: crate::node::seat::Seat| seat.host::<A>(args)))
+            Args::Here(Box::new(move |seat: crate::node::seat::Seat| host::<A>(seat, args)))
         } else {
             let bytes = A::encode_args(&args).map_err(|why| SpawnError::BadArguments {
                 node,
@@ -861,7 +857,9 @@ impl PoolBuilder {
     /// # Cancel safety
     /// Dropping the future ends what was started.
     pub async fn start(self) -> Result<Pool, StartError> {
-        entry::check()?;
+        if !launch::is_initialized() {
+            return Err(StartError::NotInitialized);
+        }
         let hosts = self.find_hosts()?;
         let mut config = self.config()?;
         config.name = NodeName::new(&format!("{}-master", self.name), &own_host_name())?;

@@ -15,10 +15,10 @@ use futures::task::AtomicWaker;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::actor::{Down, Exited, Spawnable};
+use crate::actor::Spawnable;
 use crate::addr::{RemoteAddr, tell};
-use crate::context::exit_signal;
 use crate::core::life::Notice;
+use crate::message::{Down, Exited};
 use crate::node::Node;
 use crate::node::answer::Asker;
 use crate::node::cell::{Body, Cell, Mailbox, lock};
@@ -141,7 +141,7 @@ impl Ctx {
 
     /// Sends an exit signal: Erlang's `exit/2`.
     pub fn exit(&self, to: Pid, reason: ExitReason) {
-        exit_signal(&self.cell, to, reason);
+        self.cell.exit_signal(to, reason);
     }
 
     /// [`Pool::pspawn`], and the new actor is linked with this process from birth.
@@ -215,6 +215,14 @@ impl Ctx {
             panic!("this mailbox was ended: {reason}");
         }
         Poll::Pending
+    }
+}
+
+impl Pool {
+    /// A process for plain async code: a pid, a mailbox and ties. It traps exits.
+    #[must_use]
+    pub fn mailbox(&self) -> Ctx {
+        Ctx::plain(self.local_node())
     }
 }
 

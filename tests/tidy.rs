@@ -71,7 +71,8 @@ fn no_file_has_grown_past_one_subject() {
 #[test]
 fn every_rule_that_is_stated_is_on_the_map() {
     let map = fs::read_to_string("ARCHITECTURE.md").unwrap();
-    let on_map: BTreeSet<&str> = map.split("**").filter_map(|bold| bold.split('-').next()).collect();
+    let on_map: BTreeSet<&str> =
+        map.split("**").filter_map(|bold| bold.split('-').next()).collect();
     for file in sources("src") {
         for line in fs::read_to_string(&file).unwrap().lines() {
             let Some(comment) = line.trim_start().strip_prefix("//") else { continue };
@@ -82,7 +83,11 @@ fn every_rule_that_is_stated_is_on_the_map() {
                 && letters.chars().all(|c| c.is_ascii_uppercase())
                 && number.parse::<u32>().is_ok();
             if is_tag && !rule.is_empty() {
-                assert!(on_map.contains(letters), "{}: {tag} is not in ARCHITECTURE.md", file.display());
+                assert!(
+                    on_map.contains(letters),
+                    "{}: {tag} is not in ARCHITECTURE.md",
+                    file.display()
+                );
             }
         }
     }
@@ -94,7 +99,8 @@ fn the_changelog_has_its_shape() {
     let mut headings = log.lines().filter_map(|line| line.strip_prefix("## "));
     assert_eq!(headings.next(), Some("Unreleased"));
     for line in log.lines().filter(|line| line.starts_with("- ")) {
-        let (topic, change) = line[2..].split_once(": ").unwrap_or_else(|| panic!("no topic: {line}"));
+        let (topic, change) =
+            line[2..].split_once(": ").unwrap_or_else(|| panic!("no topic: {line}"));
         assert!(topic.chars().all(|c| c.is_lowercase() || c == ' '), "no topic: {line}");
         assert!(!change.ends_with('.'), "one line, no full stop: {line}");
     }

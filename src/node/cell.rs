@@ -25,7 +25,7 @@ use super::link::Link;
 use super::load::RunQueue;
 use crate::core::life::{Effect, Life, Notice};
 use crate::term::{ExitReason, Kind, NodeName, Pid};
-use crate::wire::Fault;
+use crate::wire::{Fault, Signal};
 
 /// One actor, as its node sees it.
 pub(crate) struct Cell {
@@ -188,6 +188,17 @@ impl Cell {
             lock(&self.orphans).push(Box::new(answer));
         } else {
             answer(Fault::NoAnswer);
+        }
+    }
+
+    /// `exit/2`, called by this actor.
+    pub(crate) fn exit_signal(self: &Arc<Self>, to: Pid, reason: ExitReason) {
+        self.node.signal(self.pid, to, Signal::Exit { from: self.pid, reason });
+        if to == self.pid
+            && self.is_doomed()
+            && let Some(reason) = self.reason()
+        {
+            exit(reason); // E14: it works before exit/2 returns
         }
     }
 

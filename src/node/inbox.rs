@@ -19,8 +19,8 @@ use serde::de::DeserializeOwned;
 
 use super::answer::{Answer, Asker};
 use super::cell::{Body, Cell, Mailbox, current, lock, must_yield};
-use crate::actor::{Down, Exited, RemoteMessage};
 use crate::core::life::Notice;
+use crate::message::{Down, Exited, RemoteMessage};
 use crate::wire::{Fault, short_name, tag_of};
 
 /// The mailbox of an actor `A`.

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
+use super::ambient::set_default_node;
 use super::cell::lock;
 use super::config::{Config, Times, cores};
 use super::guard::{self, GUARD_FLAG, LifeLine, WORKER_FLAG, WorkerEnd};
@@ -298,6 +300,7 @@ async fn pump(mut from: impl AsyncRead + Unpin, to: Arc<Said>, stream: Stream) {
 
 /// Becomes a guard or a worker, if this OS process was started as one. Returns the exit code then.
 pub(crate) fn become_slave(args: &[OsString]) -> Option<i32> {
+    INITIALIZED.store(true, Ordering::Release);
     let flag = args.get(1)?.to_str()?;
     let name = args.get(2).and_then(|name| name.to_str()).unwrap_or_default();
     let rest = args.get(3..).unwrap_or_default();
@@ -307,6 +310,13 @@ pub(crate) fn become_slave(args: &[OsString]) -> Option<i32> {
         _ => None,
     }
 }
+
+/// Whether slaves of this executable would be slaves, and not run its `main` again.
+pub(crate) fn is_initialized() -> bool {
+    INITIALIZED.load(Ordering::Acquire)
+}
+
+static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
 /// All that a worker does. Returns only if it could not start, or its guard is gone.
 fn work() -> i32 {
@@ -343,7 +353,7 @@ fn work() -> i32 {
     };
     match futures::executor::block_on(serve(config, letter.master, letter.master_address)) {
         Ok(node) => {
-            crate::context::set_default_node(&node);
+            set_default_node(&node);
         }
         Err(why) => {
             crit!(log, "the slave could not start"; "reason" => %why);

@@ -4,6 +4,7 @@
 //! keeper of ties); each worker arbiter carries actors of the user's. Decisions are made in `core`; here
 //! they are carried out. A node is a value: a test holds several in one OS process.
 
+pub(crate) mod ambient;
 pub(crate) mod answer;
 pub(crate) mod blocking;
 pub(crate) mod cell;

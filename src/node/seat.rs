@@ -3,14 +3,10 @@
 
 use std::sync::Arc;
 
-use actix::Actor;
-
 use super::Node;
 use super::answer::{Asker, Return};
 use super::cell::{Body, Cell, Mailbox, Task};
-use super::inbox::{ActorBody, HostContext, Inbox};
 use super::load::RunQueue;
-use crate::actor::Spawnable;
 use crate::term::{Kind, Pid};
 use crate::wire::{Signal, SpawnFault, SpawnOptions};
 
@@ -43,18 +39,6 @@ impl Seat {
         if let Some(born) = self.born.take() {
             born(Err(fault));
         }
-    }
-
-    /// Starts an actix actor on this thread's arbiter.
-    #[doc(hidden)]
-    pub fn host<A>(self, args: A::Args)
-    where
-        A: Spawnable + Actor<Context: HostContext<A>>,
-    {
-        let inbox = Arc::new(Inbox::new(A::accepted()));
-        let (cell, _) = self.take(inbox.clone());
-        let construct = move |ctx: &mut A::Context| A::construct(args, ctx);
-        run(cell, ActorBody::Unborn(Some((construct, inbox))));
     }
 
     /// Gives the actor a pid and its ties, and tells the asker. Also returns who wants the result of a

@@ -1,0 +1,51 @@
+//! What travels between actors: messages of the author's, and the notices of somebody's end.
+
+use actix::Message;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::term::{ExitReason, Pid, Ref};
+
+/// A message that can go to another node: an actix [`Message`] of which it and its result are serde
+/// values. Implemented for all that are.
+pub trait RemoteMessage:
+    Message<Result: Serialize + DeserializeOwned + Send> + Serialize + DeserializeOwned + Send + 'static
+{
+}
+
+impl<M> RemoteMessage for M where
+    M: Message<Result: Serialize + DeserializeOwned + Send>
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + 'static
+{
+}
+
+/// A trapped exit signal: Erlang's `{'EXIT', Pid, Reason}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exited {
+    /// Who ended, or who called exit/2.
+    pub pid: Pid,
+    /// Why.
+    pub reason: ExitReason,
+}
+
+impl Message for Exited {
+    type Result = ();
+}
+
+/// A monitor fired: Erlang's `{'DOWN', Ref, process, Pid, Reason}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Down {
+    /// What `monitor` returned.
+    pub monitor: Ref,
+    /// Who ended.
+    pub pid: Pid,
+    /// Why; `NoProc` if it was dead already.
+    pub reason: ExitReason,
+}
+
+impl Message for Down {
+    type Result = ();
+}
