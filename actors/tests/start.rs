@@ -72,7 +72,7 @@ fn a_pool_of_a_name_that_runs_is_not_started_again() {
 #[test]
 fn the_help_of_every_command_has_examples() {
     let account = Account::new();
-    let commands = ["start", "node", "nodes", "kinds", "spawn", "attach", "kill", "stop"];
+    let commands = ["demo", "start", "node", "nodes", "kinds", "spawn", "attach", "kill", "stop"];
     for command in commands {
         let ended = account.run(&[command, "--help"]).with_code(0);
         let (_, examples) = ended.out.split_once("Examples:").expect(command);

@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use pspawn::Error;
 
 mod attach;
+mod demo;
 mod kill;
 mod kinds;
 mod node;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Error> {
     match command {
+        Command::Demo(args) => demo::demo(args).await,
         Command::Start(args) => start::start(args).await,
         Command::Node(args) => node::node(args).await,
         Command::Nodes(args) => nodes::nodes(args).await,
@@ -69,6 +71,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Start(start::Start),
     Node(node::Node),
     Nodes(nodes::Nodes),
@@ -81,6 +84,7 @@ enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
+  pspawn demo                          a pool, a picture, a crash, a recovery
   pspawn start demo --local 2          in one terminal: a pool of two slaves on this machine
   pspawn nodes                         in another: who is in it, with load
   pspawn kinds                         what can be started
