@@ -94,9 +94,9 @@ impl Pool {
 
     async fn connect_with(running: RunningPool, output: Sink) -> Result<Pool, StartError> {
         let master: NodeName = running.master.parse()?;
-        let mut config = PoolBuilder::new(&format!("hidden-{}", std::process::id())).config()?;
+        let name = format!("hidden-{}", std::process::id());
+        let mut config = PoolBuilder::new(&name).cookie(running.cookie).config()?;
         config.part = Part::Hidden;
-        config.cookie = running.cookie;
         config.workers = 1;
         config.output = output;
         let node = Node::start(config).await?;
@@ -214,7 +214,7 @@ impl Pool {
     /// # Errors
     /// If there is no pool, or it does not end in time.
     pub async fn stop(&self) -> Result<(), Error> {
-        let within = self.node.config.times.stop * 4;
+        let within = self.node.config.times.stop * 2 + STOP_SLACK;
         match self.ask(Query::StopPool, within).await {
             Ok(Answer::Done) => Ok(()),
             Ok(other) => Err(PoolError::unexpected(&other).into()),
@@ -769,34 +769,42 @@ impl PoolBuilder {
     }
 
     /// How often each connection carries a heartbeat, and after how long without one a node is down.
-    /// Default: 500 ms and 3 s.
+    /// Default: 500 ms and 3 s. The first is at least 1 ms, the second at least twice that, and at
+    /// most two days.
     pub fn heartbeat(mut self, tick: Duration, silence_max: Duration) -> PoolBuilder {
-        self.times.tick = tick.max(Duration::from_millis(1));
-        self.times.silence_max = silence_max.max(self.times.tick * 2);
+        self.times.tick = tick.clamp(TICK_MIN, TICK_MAX);
+        self.times.silence_max = silence_max.clamp(self.times.tick * 2, TICK_MAX * 2);
         self
     }
 
     /// How long a `send` waits for its answer. Default: 5 s, as `gen_server:call` (rule G1).
     pub fn call_timeout(mut self, after: Duration) -> PoolBuilder {
-        self.times.call = after;
+        self.times.call = after.min(AFTER_MAX);
         self
     }
 
     /// How long a spawn, or a question about the pool, may take. Default: 10 s.
     pub fn spawn_timeout(mut self, after: Duration) -> PoolBuilder {
-        self.times.spawn = after;
+        self.times.spawn = after.min(AFTER_MAX);
         self
     }
 
     /// How long a slave may take until it is in the pool. Default: 32 s (rule P3).
     pub fn start_timeout(mut self, after: Duration) -> PoolBuilder {
-        self.times.start = after;
+        self.times.start = after.min(AFTER_MAX);
         self
     }
 
     /// How long slaves have to end by themselves before they are ended by force. Default: 5 s.
     pub fn stop_timeout(mut self, after: Duration) -> PoolBuilder {
-        self.times.stop = after;
+        self.times.stop = after.min(AFTER_MAX);
+        self
+    }
+
+    /// How long a connection may take from the first byte to the end of the greeting; whoever has not
+    /// proved by then that it knows the cookie is let go of. Default: 5 s.
+    pub fn greeting_timeout(mut self, after: Duration) -> PoolBuilder {
+        self.times.greeting = after.min(AFTER_MAX);
         self
     }
 
@@ -873,6 +881,20 @@ impl PoolBuilder {
         let node = node.keep();
         set_default_node(&node);
         Ok(Pool { node, failures: Arc::new(failures) })
+    }
+
+    /// Starts a node of the pool's name with these settings that is in no pool: see [`FreeNode`]. What
+    /// concerns slaves means nothing to it.
+    ///
+    /// # Errors
+    /// Those of [`FreeNode::start`].
+    pub async fn start_free(self, listen: SocketAddr) -> Result<FreeNode, StartError> {
+        let mut config = self.config()?;
+        config.part = Part::Free;
+        config.listen = listen;
+        let node = Node::start(config).await?;
+        set_default_node(&node);
+        Ok(FreeNode(Pool::of(&node)))
     }
 
     fn find_hosts(&self) -> Result<Vec<Host>, StartError> {
@@ -986,12 +1008,7 @@ impl FreeNode {
         let mut builder = PoolBuilder::new(name);
         builder.cookie = cookie;
         builder.allow = allow;
-        let mut config = builder.config()?;
-        config.part = Part::Free;
-        config.listen = listen;
-        let node = Node::start(config).await?;
-        set_default_node(&node);
-        Ok(FreeNode(Pool::of(&node)))
+        builder.start_free(listen).await
     }
 
     /// The pool from this node's point of view, once it is in one.
@@ -1186,5 +1203,11 @@ impl From<String> for Error {
 
 /// A function's own end is its deadline: it may compute for as long as it likes.
 const NO_DEADLINE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// No time-out is longer: with it a clock is never asked for a time that it cannot show.
+const AFTER_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+const TICK_MIN: Duration = Duration::from_millis(1);
+const TICK_MAX: Duration = Duration::from_secs(24 * 3600);
+/// What stopping takes apart from the slaves' own ends.
+const STOP_SLACK: Duration = Duration::from_secs(5);
 /// MessagePack's empty array.
 const NO_ARGS: u8 = 0x90;

@@ -216,7 +216,8 @@ impl Cell {
         self.doomed.store(true, Ordering::Release);
         stop();
         self.mailbox.clear();
-        for answer in std::mem::take(&mut *lock(&self.orphans)) {
+        let orphans = std::mem::take(&mut *lock(&self.orphans));
+        for answer in orphans {
             answer(Fault::Exit(reason.clone()));
         }
         debug!(self.node.log, "ended"; "pid" => %self.pid, "kind" => %self.kind, "reason" => %reason);

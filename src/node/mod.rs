@@ -220,7 +220,9 @@ impl Node {
         for arbiter in arbiters {
             arbiter.stop();
         }
-        for waiter in lock(&self.calls).close_all() {
+        self.peers.set_master(None);
+        let waiting = lock(&self.calls).close_all();
+        for waiter in waiting {
             waiter(Outcome::Lost);
         }
         System::current().stop();
@@ -464,9 +466,11 @@ impl Node {
         let mut calls = lock(&self.calls);
         let before = calls.next_deadline();
         let deadline = self.now().saturating_add(within);
-        let question = calls.open(link.map(|link| link.id), deadline, waiter);
+        let (question, refused) = calls.open(link.map(|link| link.id), deadline, waiter);
         drop(calls);
-        if before.is_none_or(|before| deadline < before) {
+        if let Some(waiter) = refused {
+            waiter(Outcome::Lost);
+        } else if before.is_none_or(|before| deadline < before) {
             self.deadlines.notify_one();
         }
         question
@@ -482,7 +486,8 @@ impl Node {
 
     /// Nobody waits for this answer any more.
     pub(crate) fn give_up_question(&self, question: u64) {
-        drop(lock(&self.calls).close(question));
+        let waiter = lock(&self.calls).close(question);
+        drop(waiter); // out of the lock: it may hold the last of an actor
     }
 
     /// Waits this long, from now, for the answer.
