@@ -23,6 +23,7 @@ use crate::node::answer::{Return, encode};
 use crate::node::cell::{Cell, current};
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times, cores};
 use crate::node::launch::{HostFailure, Plan, StartStep};
+use crate::node::link::{Link, PushError};
 use crate::node::output::{OutputLine, Sink, to_terminal};
 use crate::node::seat::Born;
 use crate::node::{Node, NodeError, Outcome, Waiter};
@@ -369,21 +370,13 @@ impl Pool {
         function: &str,
         args: impl Serialize,
     ) -> Result<Running<R>, SpawnError> {
+        let args = args_of(args)?;
         let kind = Kind::new(module.to_owned(), function.to_owned());
         let node = self.place().await?;
         let (tell, outcome) = oneshot::channel();
         let waiter: Waiter = Box::new(move |ended| drop(tell.send(ended)));
-        let link = self.way_to(node)?;
-        let question = self.node.open_question(link.as_deref(), NO_DEADLINE, waiter);
-        let spawned =
-            self.spawn(node, kind, Args::Named(args_of(args)?), Ties::none(), Some(question)).await;
-        match spawned {
-            Ok(pid) => Ok(Running { pid, outcome, result: std::marker::PhantomData }),
-            Err(why) => {
-                self.node.give_up_question(question);
-                Err(why)
-            }
-        }
+        let pid = self.spawn(node, kind, Args::Named(args), Ties::none(), Some(waiter)).await?;
+        Ok(Running { pid, outcome, result: std::marker::PhantomData })
     }
 
     /// Sends an exit signal to an actor on any node: Erlang's `exit/2`, on behalf of this node.
@@ -423,7 +416,7 @@ impl Pool {
     }
 
     /// The connection to a node; none if it is this one.
-    fn way_to(&self, node: NodeName) -> Result<Option<Arc<crate::node::link::Link>>, SpawnError> {
+    fn way_to(&self, node: NodeName) -> Result<Option<Arc<Link>>, SpawnError> {
         if node == self.node.name {
             return Ok(None);
         }
@@ -479,10 +472,14 @@ impl Pool {
         kind: Kind,
         args: Args,
         ties: Ties,
-        result: Option<u64>,
+        result: Option<Waiter>,
     ) -> Result<Pid, SpawnError> {
         let within = self.node.config.times.spawn;
         let placed = ties.placed || result.is_some();
+        let link = self.way_to(on)?;
+        // Over the same connection as the order: its loss is the end of both questions.
+        let result =
+            result.map(|waiter| self.node.open_question(link.as_deref(), NO_DEADLINE, waiter));
         let options = SpawnOptions {
             link: ties.link.as_ref().map(|parent| parent.pid),
             monitor: ties.monitor.as_ref().map(|(watcher, monitor)| (watcher.pid, *monitor)),
@@ -498,7 +495,6 @@ impl Pool {
             }
             let _ = tell.send(outcome); // the spawner may have gone
         });
-        let link = self.way_to(on)?;
         let question = self.node.open_question(link.as_deref(), within, waiter);
         match (link, args) {
             (None, args) => {
@@ -525,8 +521,16 @@ impl Pool {
             }
             (Some(link), Args::Named(args)) => {
                 let order = SpawnOrder { question, kind: kind.clone(), args, options };
-                if !link.push_control(&Control::Spawn(order)) {
-                    self.node.close_question(question, Outcome::Lost);
+                if let Err(why) = link.push_control(&Control::Spawn(order)) {
+                    let outcome = match why {
+                        PushError::TooLong(..) => {
+                            Outcome::Refused(SpawnFault::BadArguments(why.to_string()))
+                        }
+                        PushError::Lost | PushError::OtherLife | PushError::Encode(_) => {
+                            Outcome::Lost
+                        }
+                    };
+                    self.node.close_question(question, outcome);
                 }
             }
             (Some(_), Args::Here(_)) => unreachable!("arguments for another node are encoded"),
@@ -546,6 +550,9 @@ impl Pool {
                 SpawnError::NodeDown { node }
             }
         };
+        if let Some(result) = result {
+            self.node.give_up_question(result);
+        }
         if placed {
             self.unplace(node);
         }

@@ -35,7 +35,7 @@ pub(crate) async fn dial(node: Arc<Node>, link: Arc<Link>, address: SocketAddr) 
             return node.lose(&link, &format!("{address}: no greeting within {after:?}"));
         }
     };
-    if link.set_up(them.incarnation, node.now()) {
+    if node.bring_up(&link, them.incarnation) {
         serve(node, link, stream, read, them).await;
     }
 }
@@ -134,7 +134,7 @@ fn admit(node: &Arc<Node>, them: &Hello) -> Result<Arc<Link>, Refusal> {
     }
     loop {
         match node.peers().admit(node.name, them, new) {
-            Ok(link) if link.set_up(them.incarnation, node.now()) => return Ok(link),
+            Ok(link) if node.bring_up(&link, them.incarnation) => return Ok(link),
             Ok(_) => return Err(Refusal::NameTaken(them.node)),
             Err(Admission::Refuse(refusal)) => return Err(refusal),
             Err(Admission::Outlived(link)) => node.lose(&link, "it has come back as another life"),

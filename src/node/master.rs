@@ -93,7 +93,7 @@ impl Master {
             .collect();
         for node in self.up.keys() {
             if let Some(link) = self.node.peers().get(*node) {
-                link.push_control(&Control::Members(members.clone()));
+                link.tell(&Control::Members(members.clone()));
             }
         }
     }
@@ -165,7 +165,7 @@ impl Master {
         self.node.close();
         for member in self.placement.nodes() {
             if let Some(link) = self.node.peers().get(member) {
-                link.push_control(&Control::Halt);
+                link.tell(&Control::Halt);
             }
         }
         for slave in self.slaves.values_mut().filter(|slave| slave.starting.is_some()) {

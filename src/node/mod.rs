@@ -46,7 +46,7 @@ use self::clock::Clock;
 use self::config::Config;
 use self::keeper::{Ended, Keeper, LinkLost, Tied};
 use self::launch::{HostFailure, Plan, StartStep};
-use self::link::{Link, Phase};
+use self::link::{Link, Phase, PushError};
 use self::load::{Blocking, RunQueue, Sampler};
 use self::master::{Master, StartSlave};
 use self::peers::Peers;
@@ -59,7 +59,8 @@ use crate::core::life::{Effect, Life, answer_of_lost_node, answer_of_nobody};
 use crate::term::{ExitReason, Incarnation, Kind, NodeName, Pid, Ref};
 use crate::wire::greeting::{Hello, Part};
 use crate::wire::{
-    Answer, Control, Fault, MemberInfo, Query, Signal, SpawnFault, SpawnOptions, SpawnOrder,
+    Answer, Body, Control, Fault, MemberInfo, Query, Signal, SpawnFault, SpawnOptions, SpawnOrder,
+    read_body,
 };
 
 /// One node of a pool.
@@ -441,17 +442,40 @@ impl Node {
 
     fn tell_far(self: &Arc<Self>, to: Pid, signal: Signal) -> Option<Effect> {
         let Ok(link) = self.link_to(to.node()) else { return answer_of_lost_node(to, signal) };
-        if let Phase::Up(incarnation) = link.phase()
-            && incarnation != to.incarnation()
-        {
-            return answer_of_nobody(to, signal); // N6: a pid of the node's former life
-        }
         let control = Control::Signal { to: to.number(), signal };
-        if link.push_control(&control) {
-            return None;
-        }
+        let Err(why) = link.push_signal(to.incarnation(), &control) else { return None };
         let Control::Signal { signal, .. } = control else { return None };
-        answer_of_lost_node(to, signal)
+        match why {
+            PushError::OtherLife => answer_of_nobody(to, signal), // N6: of the node's former life
+            PushError::Lost | PushError::TooLong(..) | PushError::Encode(_) => {
+                answer_of_lost_node(to, signal)
+            }
+        }
+    }
+
+    /// The connection is up, to this life of the peer; false if it was up or lost already.
+    pub(crate) fn bring_up(self: &Arc<Self>, link: &Arc<Link>, life: Incarnation) -> bool {
+        let Some(former) = link.set_up(life, self.now()) else { return false };
+        for (life, body) in former {
+            self.answer_for_former_life(link.peer, life, body);
+        }
+        true
+    }
+
+    /// N6: what was sent to a pid of a node's former life is answered as by nobody.
+    fn answer_for_former_life(self: &Arc<Self>, peer: NodeName, life: Incarnation, body: Bytes) {
+        match read_body(body) {
+            Ok(Body::Request { question, .. }) => {
+                let fault = Fault::Exit(ExitReason::NoProc);
+                self.close_question(question, Outcome::Failed(fault));
+            }
+            Ok(Body::Control(Control::Signal { to, signal })) => {
+                let nobody = Pid::new(peer, life, to);
+                self.carry_out(nobody, Vec::from_iter(answer_of_nobody(nobody, signal)));
+            }
+            Ok(Body::Message { .. } | Body::Reply { .. } | Body::Control(_)) => {}
+            Err(why) => unreachable!("a frame of our own making: {why}"),
+        }
     }
 
     // ---- questions ----------------------------------------------------------------------------
@@ -541,7 +565,7 @@ impl Node {
         } else {
             let Ok(link) = self.link_to(node) else { return Outcome::Lost };
             let question = self.open_question(Some(&link), within, waiter);
-            if !link.push_control(&Control::Ask { question, query }) {
+            if link.push_control(&Control::Ask { question, query }).is_err() {
                 self.close_question(question, Outcome::Lost);
             }
         }
@@ -676,7 +700,7 @@ impl Node {
         let SpawnOrder { question, kind, args, options } = order;
         let asker = link.clone();
         let born: Born = Box::new(move |born| {
-            asker.push_control(&match born {
+            asker.tell(&match born {
                 Ok(pid) => Control::Spawned { question, pid },
                 Err(fault) => Control::SpawnRefused { question, fault },
             });
