@@ -687,11 +687,13 @@ impl Node {
                 self.close_question(question, Outcome::Told(answer))
             }
             Control::Members(members) => {
-                self.peers.learn(&members);
-                self.role(RoleEvent::Members { from: link.peer });
+                // A node that this one only talks to tells every connected node of its own pool.
+                if !self.peers.learn(link.peer, &members) {
+                    debug!(self.log, "not my master's members"; "from" => %link.peer);
+                }
             }
             Control::Halt => self.role(RoleEvent::Halt { from: link.peer }),
-            Control::Bye => self.lose(link, "it left"),
+            Control::Bye => {} // its connection's reader ends with it
             Control::Output { pid, stream, line } => self.show(pid, stream, line),
         }
     }

@@ -81,10 +81,15 @@ impl Peers {
         lock(&self.0).addresses.insert(node, address);
     }
 
-    /// Takes over the master's list of members: others are no longer known.
-    pub(crate) fn learn(&self, members: &[MemberInfo]) {
+    /// Takes over a list of members: others are no longer known. PE-3: only from the own master;
+    /// false if `from` is another node.
+    pub(crate) fn learn(&self, from: NodeName, members: &[MemberInfo]) -> bool {
         let mut known = lock(&self.0);
+        if known.master != Some(from) {
+            return false;
+        }
         known.addresses = members.iter().map(|member| (member.node, member.address)).collect();
+        true
     }
 
     /// Forgets where a node was.

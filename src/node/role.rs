@@ -27,9 +27,6 @@ pub(crate) enum RoleEvent {
         query: Query,
         to: Return,
     },
-    Members {
-        from: NodeName,
-    },
     Halt {
         from: NodeName,
     },
