@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::NoWay;
 use super::cell::lock;
@@ -43,17 +44,24 @@ impl Peers {
     ///
     /// PE-1: when both dial at once, the connection that the node with the greater name made is the
     /// one to use, as in Erlang's handshake.
+    ///
+    /// PE-2: a name belongs to who has it for as long as that is heard. A peer that comes back sooner
+    /// than its former connection has been silent since `fresh` is taken for an impostor.
     pub(crate) fn admit(
         &self,
         me: NodeName,
         them: &Hello,
+        fresh: Duration,
         new: impl FnOnce() -> Arc<Link>,
     ) -> Result<Arc<Link>, Admission> {
         let mut known = lock(&self.0);
         if let Some(link) = known.links.get(&them.node) {
             match link.phase() {
-                Phase::Up(life) if life == them.incarnation => {
-                    return Err(Admission::Refuse(Refusal::NameTaken(them.node)));
+                Phase::Up(life) if link.heard() >= fresh && life == them.incarnation => {
+                    return Err(Admission::Refuse(Refusal::Connected));
+                }
+                Phase::Up(_) if link.heard() >= fresh => {
+                    return Err(Admission::Refuse(Refusal::NameTaken(them.node.to_string())));
                 }
                 Phase::Up(_) => return Err(Admission::Outlived(link.clone())),
                 Phase::Connecting if me > them.node => {
