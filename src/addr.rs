@@ -19,7 +19,7 @@ use crate::message::RemoteMessage;
 use crate::node::ambient::ambient_node;
 use crate::node::answer::encode;
 use crate::node::inbox::{Asked, decode};
-use crate::node::link::{Link, Phase, PushError};
+use crate::node::link::{Link, PushError};
 use crate::node::{Node, Outcome, Waiter};
 use crate::term::{ExitReason, NodeName, Pid};
 use crate::wire::{Fault, Head, tag_of};
@@ -169,7 +169,8 @@ where
     }
     let link = way_to(node, to)?;
     let head = Head::Message { to: to.number(), tag };
-    link.push(head, |out| encode(&message, out)).map_err(|why| SendError::not_put(to, why))
+    link.push(Some(to.incarnation()), head, |out| encode(&message, out))
+        .map_err(|why| SendError::not_put(to, why))
 }
 
 /// Puts a question to an actor on any node.
@@ -196,21 +197,15 @@ fn ask<M: RemoteMessage>(node: &Arc<Node>, to: Pid, message: M) -> Request<M::Re
     let question = node.open_question(Some(&link), within, waiter);
     request.put = Some((node.clone(), question));
     let head = Head::Request { to: to.number(), tag, question };
-    match link.push(head, |out| encode(&message, out)) {
+    match link.push(Some(to.incarnation()), head, |out| encode(&message, out)) {
         Ok(()) => request,
         Err(why) => Request::failed(SendError::not_put(to, why)), // and the request closes the question
     }
 }
 
-/// The connection to the node of `to`, if that life of it is the one we know.
 fn way_to(node: &Arc<Node>, to: Pid) -> Result<Arc<Link>, SendError> {
-    let link = node
-        .link_to(to.node())
-        .map_err(|_| SendError::Exit { pid: to, reason: ExitReason::NoConnection })?;
-    match link.phase() {
-        Phase::Up(life) if life != to.incarnation() => Err(SendError::no_proc(to)),
-        Phase::Up(_) | Phase::Connecting | Phase::Lost => Ok(link),
-    }
+    node.link_to(to.node())
+        .map_err(|_| SendError::Exit { pid: to, reason: ExitReason::NoConnection })
 }
 
 /// The answer to a message, awaited.
@@ -370,6 +365,7 @@ impl SendError {
     fn not_put(pid: Pid, why: PushError) -> SendError {
         match why {
             PushError::Lost => SendError::Exit { pid, reason: ExitReason::NoConnection },
+            PushError::OtherLife => SendError::no_proc(pid),
             PushError::TooLong(..) | PushError::Encode(_) => {
                 SendError::NotSent { pid, why: why.to_string() }
             }

@@ -23,6 +23,7 @@ use crate::node::cell::{Cell, current};
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times, cores};
 use crate::node::inbox::NO_ARGS;
 use crate::node::launch::{self, HostFailure, Plan, StartStep};
+use crate::node::link::{Link, PushError};
 use crate::node::output::{OutputLine, Sink, to_terminal};
 use crate::node::seat::Born;
 use crate::node::{Node, NodeError, Outcome, Waiter};
@@ -92,9 +93,9 @@ impl Pool {
 
     async fn connect_with(running: RunningPool, output: Sink) -> Result<Pool, StartError> {
         let master: NodeName = running.master.parse()?;
-        let mut config = PoolBuilder::new(&format!("hidden-{}", std::process::id())).config()?;
+        let name = format!("hidden-{}", std::process::id());
+        let mut config = PoolBuilder::new(&name).cookie(running.cookie).config()?;
         config.part = Part::Hidden;
-        config.cookie = running.cookie;
         config.workers = 1;
         config.output = output;
         let node = Node::start(config).await?;
@@ -211,7 +212,7 @@ impl Pool {
     /// # Errors
     /// If there is no pool, or it does not end in time.
     pub async fn stop(&self) -> Result<(), Error> {
-        let within = self.node.config.times.stop * 4;
+        let within = self.node.config.times.stop * 2 + STOP_SLACK;
         match self.ask(Query::StopPool, within).await {
             Ok(Answer::Done) => Ok(()),
             Ok(other) => Err(PoolError::unexpected(&other).into()),
@@ -391,16 +392,9 @@ impl Pool {
         let (node, placed) = self.node_for(on).await?;
         let (tell, outcome) = oneshot::channel();
         let waiter: Waiter = Box::new(move |ended| drop(tell.send(ended)));
-        let link = self.way_to(node)?;
-        let question = self.node.open_question(link.as_deref(), NO_DEADLINE, waiter);
         let ties = Ties { placed, ..Ties::none() };
-        match self.spawn(node, kind, Args::Named(args), ties, Some(question)).await {
-            Ok(pid) => Ok(Running { pid, outcome, result: std::marker::PhantomData }),
-            Err(why) => {
-                self.node.give_up_question(question);
-                Err(why)
-            }
-        }
+        let pid = self.spawn(node, kind, Args::Named(args), ties, Some(waiter)).await?;
+        Ok(Running { pid, outcome, result: std::marker::PhantomData })
     }
 
     /// Sends an exit signal to an actor on any node: Erlang's `exit/2`, on behalf of this node.
@@ -444,7 +438,7 @@ impl Pool {
     }
 
     /// The connection to a node; none if it is this one.
-    fn way_to(&self, node: NodeName) -> Result<Option<Arc<crate::node::link::Link>>, SpawnError> {
+    fn way_to(&self, node: NodeName) -> Result<Option<Arc<Link>>, SpawnError> {
         if node == self.node.name {
             return Ok(None);
         }
@@ -500,10 +494,14 @@ impl Pool {
         kind: Kind,
         args: Args,
         ties: Ties,
-        result: Option<u64>,
+        result: Option<Waiter>,
     ) -> Result<Pid, SpawnError> {
         let within = self.node.config.times.spawn;
         let placed = ties.placed;
+        let link = self.way_to(on)?;
+        // Over the same connection as the order: its loss is the end of both questions.
+        let result =
+            result.map(|waiter| self.node.open_question(link.as_deref(), NO_DEADLINE, waiter));
         let options = SpawnOptions {
             link: ties.link.as_ref().map(|parent| parent.pid),
             monitor: ties.monitor.as_ref().map(|(watcher, monitor)| (watcher.pid, *monitor)),
@@ -519,7 +517,6 @@ impl Pool {
             }
             let _ = tell.send(outcome); // the spawner may have gone
         });
-        let link = self.way_to(on)?;
         let question = self.node.open_question(link.as_deref(), within, waiter);
         match (link, args) {
             (None, args) => {
@@ -545,8 +542,16 @@ impl Pool {
             }
             (Some(link), Args::Named(args)) => {
                 let order = SpawnOrder { question, kind: kind.clone(), args, options };
-                if !link.push_control(&Control::Spawn(order)) {
-                    self.node.close_question(question, Outcome::Lost);
+                if let Err(why) = link.push_control(&Control::Spawn(order)) {
+                    let outcome = match why {
+                        PushError::TooLong(..) => {
+                            Outcome::Refused(SpawnFault::BadArguments(why.to_string()))
+                        }
+                        PushError::Lost | PushError::OtherLife | PushError::Encode(_) => {
+                            Outcome::Lost
+                        }
+                    };
+                    self.node.close_question(question, outcome);
                 }
             }
             (Some(_), Args::Here(_)) => unreachable!("arguments for another node are encoded"),
@@ -566,6 +571,9 @@ impl Pool {
                 SpawnError::NodeDown { node }
             }
         };
+        if let Some(result) = result {
+            self.node.give_up_question(result);
+        }
         if placed {
             self.unplace(node);
         }
@@ -789,34 +797,42 @@ impl PoolBuilder {
     }
 
     /// How often each connection carries a heartbeat, and after how long without one a node is down.
-    /// Default: 500 ms and 3 s.
+    /// Default: 500 ms and 3 s. The first is at least 1 ms, the second at least twice that, and at
+    /// most two days.
     pub fn heartbeat(mut self, tick: Duration, silence_max: Duration) -> PoolBuilder {
-        self.times.tick = tick.max(Duration::from_millis(1));
-        self.times.silence_max = silence_max.max(self.times.tick * 2);
+        self.times.tick = tick.clamp(TICK_MIN, TICK_MAX);
+        self.times.silence_max = silence_max.clamp(self.times.tick * 2, TICK_MAX * 2);
         self
     }
 
     /// How long a `send` waits for its answer. Default: 5 s, as `gen_server:call` (rule G1).
     pub fn call_timeout(mut self, after: Duration) -> PoolBuilder {
-        self.times.call = after;
+        self.times.call = after.min(AFTER_MAX);
         self
     }
 
     /// How long a spawn, or a question about the pool, may take. Default: 10 s.
     pub fn spawn_timeout(mut self, after: Duration) -> PoolBuilder {
-        self.times.spawn = after;
+        self.times.spawn = after.min(AFTER_MAX);
         self
     }
 
     /// How long a slave may take until it is in the pool. Default: 32 s (rule P3).
     pub fn start_timeout(mut self, after: Duration) -> PoolBuilder {
-        self.times.start = after;
+        self.times.start = after.min(AFTER_MAX);
         self
     }
 
     /// How long slaves have to end by themselves before they are ended by force. Default: 5 s.
     pub fn stop_timeout(mut self, after: Duration) -> PoolBuilder {
-        self.times.stop = after;
+        self.times.stop = after.min(AFTER_MAX);
+        self
+    }
+
+    /// How long a connection may take from the first byte to the end of the greeting; whoever has not
+    /// proved by then that it knows the cookie is let go of. Default: 5 s.
+    pub fn greeting_timeout(mut self, after: Duration) -> PoolBuilder {
+        self.times.greeting = after.min(AFTER_MAX);
         self
     }
 
@@ -903,6 +919,20 @@ impl PoolBuilder {
         let node = node.keep();
         set_default_node(&node);
         Ok(Pool { node, failures: Arc::new(failures) })
+    }
+
+    /// Starts a node of the pool's name with these settings that is in no pool: see [`FreeNode`]. What
+    /// concerns slaves means nothing to it.
+    ///
+    /// # Errors
+    /// Those of [`FreeNode::start`].
+    pub async fn start_free(self, listen: SocketAddr) -> Result<FreeNode, StartError> {
+        let mut config = self.config()?;
+        config.part = Part::Free;
+        config.listen = listen;
+        let node = Node::start(config).await?;
+        set_default_node(&node);
+        Ok(FreeNode(Pool::of(&node)))
     }
 
     fn find_hosts(&self) -> Result<Vec<Host>, StartError> {
@@ -1016,12 +1046,7 @@ impl FreeNode {
         let mut builder = PoolBuilder::new(name);
         builder.cookie = cookie;
         builder.allow = allow;
-        let mut config = builder.config()?;
-        config.part = Part::Free;
-        config.listen = listen;
-        let node = Node::start(config).await?;
-        set_default_node(&node);
-        Ok(FreeNode(Pool::of(&node)))
+        builder.start_free(listen).await
     }
 
     /// The pool from this node's point of view, once it is in one.
@@ -1219,3 +1244,9 @@ impl From<String> for Error {
 
 /// A function's own end is its deadline: it may compute for as long as it likes.
 const NO_DEADLINE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// No time-out is longer: with it a clock is never asked for a time that it cannot show.
+const AFTER_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+const TICK_MIN: Duration = Duration::from_millis(1);
+const TICK_MAX: Duration = Duration::from_secs(24 * 3600);
+/// What stopping takes apart from the slaves' own ends.
+const STOP_SLACK: Duration = Duration::from_secs(5);

@@ -9,6 +9,8 @@ pub(crate) struct Calls<T> {
     next: u64,
     open: HashMap<u64, Open<T>>,
     deadlines: BTreeSet<(Duration, u64)>,
+    /// The node has ended: nobody would watch a deadline.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -21,15 +23,24 @@ struct Open<T> {
 
 impl<T> Calls<T> {
     pub(crate) fn new() -> Calls<T> {
-        Calls { next: 0, open: HashMap::new(), deadlines: BTreeSet::new() }
+        Calls { next: 0, open: HashMap::new(), deadlines: BTreeSet::new(), closed: false }
     }
 
-    /// Notes a question; returns its number, which is not used again.
-    pub(crate) fn open(&mut self, over: Option<u64>, deadline: Duration, waiter: T) -> u64 {
+    /// Notes a question; returns its number, which is not used again. Hands the waiter back if
+    /// nothing can be asked any more.
+    pub(crate) fn open(
+        &mut self,
+        over: Option<u64>,
+        deadline: Duration,
+        waiter: T,
+    ) -> (u64, Option<T>) {
         self.next += 1;
+        if self.closed {
+            return (self.next, Some(waiter)); // CA-2: a question after the end is over at once
+        }
         self.open.insert(self.next, Open { waiter, over, deadline });
         self.deadlines.insert((deadline, self.next));
-        self.next
+        (self.next, None)
     }
 
     /// Takes the waiter of a question that is over. None: it was over already, a late answer (G6).
@@ -71,8 +82,9 @@ impl<T> Calls<T> {
         lost.into_iter().filter_map(|question| self.close(question)).collect()
     }
 
-    /// Takes all waiters: the node ends.
+    /// Takes all waiters, and takes no more questions: the node ends.
     pub(crate) fn close_all(&mut self) -> Vec<T> {
+        self.closed = true;
         self.deadlines.clear();
         self.open.drain().map(|(_, open)| open.waiter).collect()
     }
@@ -124,7 +136,7 @@ mod tests {
                     Act::Open { over, after } => {
                         let deadline = now + MS * after;
                         let waiter = opened.len();
-                        let question = calls.open(Some(over), deadline, waiter);
+                        let (question, _) = calls.open(Some(over), deadline, waiter);
                         opened.push((question, deadline));
                     }
                     Act::Answer(question) => ended.extend(calls.close(question)),
@@ -140,6 +152,8 @@ mod tests {
                 }
             }
             ended.extend(calls.close_all());
+            let late = calls.open(None, now, opened.len());
+            prop_assert_eq!(late.1, Some(opened.len()), "CA-2");
             ended.sort_unstable();
             let all: Vec<usize> = (0..opened.len()).collect();
             prop_assert_eq!(ended, all);

@@ -108,7 +108,8 @@ impl Return {
             };
             return node.close_question(self.question, outcome);
         };
-        let put = link.push(Head::Reply { question: self.question }, |out| encode(result, out));
+        let head = Head::Reply { question: self.question };
+        let put = link.push(None, head, |out| encode(result, out));
         if let Err(why) = put {
             self.fail(node, Fault::Undecodable(format!("the answer cannot be sent: {why}")));
         }
@@ -117,7 +118,7 @@ impl Return {
     pub(crate) fn fail(self, node: &Arc<Node>, fault: Fault) {
         match self.link {
             Some(link) => {
-                link.push_control(&Control::Failed { question: self.question, fault });
+                link.tell(&Control::Failed { question: self.question, fault });
             }
             None => node.close_question(self.question, Outcome::Failed(fault)),
         }

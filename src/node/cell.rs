@@ -258,7 +258,8 @@ impl Cell {
     }
 
     fn tell_end(self: &Arc<Self>, reason: ExitReason, effects: Vec<Effect>) {
-        for answer in std::mem::take(&mut *lock(&self.orphans)) {
+        let orphans = std::mem::take(&mut *lock(&self.orphans));
+        for answer in orphans {
             answer(Fault::Exit(reason.clone()));
         }
         debug!(self.node.log, "ended"; "pid" => %self.pid, "kind" => %self.kind, "reason" => %reason);

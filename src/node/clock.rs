@@ -15,8 +15,23 @@ impl Clock {
         self.0.elapsed()
     }
 
-    /// The instant that tokio's timers wait for.
+    /// The instant that tokio's timers wait for; a time that no clock ever shows is far away.
     pub(crate) fn instant(self, at: Duration) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.0 + at)
+        let at = self.0.checked_add(at).unwrap_or_else(|| self.0 + FAR_AWAY);
+        tokio::time::Instant::from_std(at)
+    }
+}
+
+/// Longer than any node lives, and short enough for every platform's clock.
+const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_beyond_all_clocks_is_far_away_and_no_panic() {
+        let clock = Clock::start();
+        assert!(clock.instant(Duration::MAX) > clock.instant(Duration::from_secs(1 << 31)));
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use futures::FutureExt;
-use slog::{info, warn};
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+use slog::{debug, info, warn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,38 +27,69 @@ use crate::wire::{Body, Control, NotAFrame, Splitter, read_body};
 /// Dials the peer of `link`, greets it, and serves the connection to its end.
 pub(crate) async fn dial(node: Arc<Node>, link: Arc<Link>, address: SocketAddr) {
     let greeted = timeout(node.config.times.greeting, greet(&node, &link, address)).await;
-    let (stream, read, them) = match greeted {
-        Ok(Ok(met)) => met,
+    let why = match greeted {
+        Ok(Ok((stream, read, them))) => {
+            if node.bring_up(&link, them.incarnation) {
+                serve(Upheld { node, link }, stream, read, them).await;
+            }
+            return;
+        }
         // PE-1: the peer's own dial is on its way, and this link will be given to it.
-        Ok(Err(Unmet::Refused(Refusal::Crossed))) => return expect_crossed(&node, &link).await,
-        Ok(Err(unmet)) => return node.lose(&link, &format!("{address}: {unmet}")),
+        Ok(Err(Unmet::Refused(Refusal::Crossed))) => {
+            tokio::time::sleep(node.config.times.greeting).await;
+            "it said that it was dialing us, and did not come".to_owned()
+        }
+        Ok(Err(unmet)) => format!("{address}: {unmet}"),
         Err(_) => {
             let after = node.config.times.greeting;
-            return node.lose(&link, &format!("{address}: no greeting within {after:?}"));
+            format!("{address}: no greeting within {after:?}")
         }
     };
-    if link.set_up(them.incarnation, node.now()) {
-        serve(node, link, stream, read, them).await;
+    // PE-4: the peer's own dial may have brought the link up in the meantime; then nothing is lost.
+    if link.phase() == Phase::Connecting {
+        node.lose(&link, &why);
     }
 }
 
 /// Answers a stranger's greeting and serves the connection to its end. `met` is called when the
-/// stranger has proved itself, or is refused.
+/// stranger has proved itself, is refused, or `pushed_out` has come true.
 pub(crate) async fn accept(
     node: Arc<Node>,
     stream: TcpStream,
     from: SocketAddr,
+    pushed_out: oneshot::Receiver<()>,
     met: impl FnOnce(),
 ) {
-    let answered = timeout(node.config.times.greeting, answer(&node, stream)).await;
+    let answering = std::pin::pin!(timeout(node.config.times.greeting, answer(&node, stream)));
+    let answered = select(answering, pushed_out).await;
     met();
-    match answered {
-        Ok(Ok((link, stream, read, them))) => serve(node, link, stream, read, them).await,
-        Ok(Err(unmet)) => warn!(node.log, "refused"; "from" => %from, "reason" => %unmet),
-        Err(_) => {
-            let why = format!("no greeting within {:?}", node.config.times.greeting);
-            warn!(node.log, "refused"; "from" => %from, "reason" => why);
+    let why = match answered {
+        Either::Left((Ok(Ok((upheld, stream, read, them))), _)) => {
+            return serve(upheld, stream, read, them).await;
         }
+        // PE-1: in the best of families.
+        Either::Left((
+            Ok(Err(Unmet::Refused(why @ (Refusal::Crossed | Refusal::Connected)))),
+            _,
+        )) => {
+            return debug!(node.log, "not needed"; "from" => %from, "reason" => %why);
+        }
+        Either::Left((Ok(Err(unmet)), _)) => unmet.to_string(),
+        Either::Left((Err(_), _)) => format!("no greeting within {:?}", node.config.times.greeting),
+        Either::Right(_) => "no greeting yet, and too many others wait".to_owned(),
+    };
+    warn!(node.log, "refused"; "from" => %from, "reason" => why);
+}
+
+/// A link that is up. However its connection's task ends, it is lost then: nobody else would notice.
+struct Upheld {
+    node: Arc<Node>,
+    link: Arc<Link>,
+}
+
+impl Drop for Upheld {
+    fn drop(&mut self) {
+        self.node.lose(&self.link, "its connection was dropped");
     }
 }
 
@@ -83,9 +116,9 @@ async fn greet(
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let me = node.hello()?;
-    let mut dialer = Dialer::new(me.clone(), Some(link.peer));
+    let mut dialer = Dialer::new(me, Some(link.peer));
     let mut read = BytesMut::new();
-    say(&mut stream, &Greeting::Hello(me)).await?;
+    say(&mut stream, &dialer.hello()).await?;
     loop {
         let said = hear(&mut stream, &mut read).await?;
         match dialer.on(said, &node.config.cookie)? {
@@ -98,7 +131,7 @@ async fn greet(
 async fn answer(
     node: &Arc<Node>,
     mut stream: TcpStream,
-) -> Result<(Arc<Link>, TcpStream, BytesMut, Hello), Unmet> {
+) -> Result<(Upheld, TcpStream, BytesMut, Hello), Unmet> {
     stream.set_nodelay(true)?;
     let mut listener = Listener::new(node.hello()?);
     let mut read = BytesMut::new();
@@ -108,12 +141,9 @@ async fn answer(
         match step {
             Ok(ListenStep::Say(next)) => say(&mut stream, &next).await?,
             Ok(ListenStep::Proven { say: proof, them }) => match admit(node, &them) {
-                Ok(link) => {
-                    if let Err(gone) = say(&mut stream, &proof).await {
-                        node.lose(&link, "gone during the greeting");
-                        return Err(gone.into());
-                    }
-                    return Ok((link, stream, read, them));
+                Ok(upheld) => {
+                    say(&mut stream, &proof).await?;
+                    return Ok((upheld, stream, read, them));
                 }
                 Err(refusal) => return Err(refuse(&mut stream, refusal).await),
             },
@@ -124,18 +154,22 @@ async fn answer(
 }
 
 /// A link for a peer that has proved itself, marked as up.
-fn admit(node: &Arc<Node>, them: &Hello) -> Result<Arc<Link>, Refusal> {
+fn admit(node: &Arc<Node>, them: &Hello) -> Result<Upheld, Refusal> {
     let new = || {
         let max = node.config.frame_bytes_max;
         Arc::new(Link::new(them.node, Phase::Connecting, max, node.now()))
     };
+    let taken = || Refusal::NameTaken(them.node.to_string());
     if them.node == node.name {
-        return Err(Refusal::NameTaken(them.node));
+        return Err(taken());
     }
     loop {
-        match node.peers().admit(node.name, them, new) {
-            Ok(link) if link.set_up(them.incarnation, node.now()) => return Ok(link),
-            Ok(_) => return Err(Refusal::NameTaken(them.node)),
+        let fresh = node.now().saturating_sub(node.config.times.tick * 2);
+        match node.peers().admit(node.name, them, fresh, new) {
+            Ok(link) if node.bring_up(&link, them.incarnation) => {
+                return Ok(Upheld { node: node.clone(), link });
+            }
+            Ok(_) => return Err(taken()),
             Err(Admission::Refuse(refusal)) => return Err(refusal),
             Err(Admission::Outlived(link)) => node.lose(&link, "it has come back as another life"),
         }
@@ -146,14 +180,6 @@ async fn refuse(stream: &mut TcpStream, refusal: Refusal) -> Unmet {
     // The refusal matters more than whether it can still be said.
     let _ = say(stream, &Greeting::Refused(refusal.clone())).await;
     Unmet::Refused(refusal)
-}
-
-/// Our dial was refused because the peer dialed us: its connection has to come soon.
-async fn expect_crossed(node: &Arc<Node>, link: &Arc<Link>) {
-    tokio::time::sleep(node.config.times.greeting).await;
-    if link.phase() == Phase::Connecting {
-        node.lose(link, "it said that it was dialing us, and did not come");
-    }
 }
 
 async fn say(stream: &mut TcpStream, greeting: &Greeting) -> io::Result<()> {
@@ -178,16 +204,17 @@ async fn hear(stream: &mut TcpStream, read: &mut BytesMut) -> Result<Greeting, U
 }
 
 /// Serves a connection that is up until it is lost.
-async fn serve(node: Arc<Node>, link: Arc<Link>, stream: TcpStream, read: BytesMut, them: Hello) {
+async fn serve(upheld: Upheld, stream: TcpStream, read: BytesMut, them: Hello) {
+    let Upheld { node, link } = &upheld;
     info!(node.log, "node up"; "peer" => %them.node, "part" => ?them.part);
     let (from, to) = stream.into_split();
     node.role(RoleEvent::PeerUp(them));
     let why = futures::select! {
-        why = read_frames(&node, &link, from, read).fuse() => why,
-        why = write_frames(&link, to).fuse() => why,
-        why = keep_alive(&node, &link).fuse() => why,
+        why = read_frames(node, link, from, read).fuse() => why,
+        why = write_frames(node, link, to).fuse() => why,
+        why = keep_alive(node, link).fuse() => why,
     };
-    node.lose(&link, &why);
+    node.lose(link, &why);
 }
 
 async fn read_frames(
@@ -213,15 +240,20 @@ async fn read_frames(
                 Ok(Body::Reply { question, payload }) => {
                     node.close_question(question, super::Outcome::Reply(payload));
                 }
+                Ok(Body::Control(Control::Bye)) => return "it left".to_owned(),
                 Ok(Body::Control(control)) => node.on_control(link, control),
                 Err(garbage) => return garbage.to_string(),
             }
         }
-        read.reserve(READ_BYTES);
+        make_room(&mut read);
         match from.read_buf(&mut read).await {
             Ok(0) => return "the connection was closed".to_owned(),
             Ok(_) => {}
             Err(why) => return why.to_string(),
+        }
+        // Nothing is heard of a node after its loss: another life of it may be connected by now.
+        if link.phase() == Phase::Lost {
+            return "lost already".to_owned();
         }
         let now = node.now();
         link.hear(now);
@@ -231,12 +263,28 @@ async fn read_frames(
     }
 }
 
-async fn write_frames(link: &Arc<Link>, mut to: OwnedWriteHalf) -> String {
+/// Makes room for one read. A message that waits in an inbox keeps all of the buffer it was read into:
+/// so each buffer is used up before there is another one.
+fn make_room(read: &mut BytesMut) {
+    if read.capacity() - read.len() < ROOM_BYTES_MIN {
+        read.reserve(READ_BYTES);
+    }
+}
+
+async fn write_frames(node: &Arc<Node>, link: &Arc<Link>, mut to: OwnedWriteHalf) -> String {
+    let stalled_max = node.config.times.silence_max;
     let (mut urgent, mut data) = (Vec::new(), Vec::new());
     while link.take(&mut urgent, &mut data).await.is_some() {
         for part in [&mut urgent, &mut data] {
-            if let Err(why) = to.write_all(part).await {
-                return why.to_string();
+            let mut rest = &part[..];
+            // A peer that takes nothing is as good as a silent one, and what waits for it only grows.
+            while !rest.is_empty() {
+                match timeout(stalled_max, to.write(rest)).await {
+                    Ok(Ok(0)) => return "the connection takes no more".to_owned(),
+                    Ok(Ok(written)) => rest = &rest[written..],
+                    Ok(Err(why)) => return why.to_string(),
+                    Err(_) => return format!("took nothing for {stalled_max:?}"),
+                }
             }
             part.clear();
         }
@@ -266,3 +314,25 @@ async fn keep_alive(node: &Arc<Node>, link: &Arc<Link>) -> String {
 
 /// Room for one read.
 const READ_BYTES: usize = 64 << 10;
+/// Less room than this is not worth a read.
+const ROOM_BYTES_MIN: usize = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_wait_share_the_buffers_they_came_in() {
+        let (mut read, mut waiting, mut buffers) = (BytesMut::new(), Vec::new(), 0);
+        let splitter = Splitter::new(100);
+        for _ in 0..10_000 {
+            let room = read.capacity();
+            make_room(&mut read);
+            buffers += usize::from(read.capacity() > room);
+            read.extend_from_slice(&[0xC6, 0, 0, 0, 3, 1, 7, 7]);
+            waiting.push(splitter.next(&mut read).unwrap());
+        }
+        // 80,000 bytes have come.
+        assert!(buffers <= 2, "{buffers} buffers of {READ_BYTES} bytes");
+    }
+}

@@ -21,7 +21,7 @@ use super::answer::{Answer, Asker};
 use super::cell::{Body, Cell, Mailbox, current, lock, must_yield};
 use crate::core::life::Notice;
 use crate::message::{Down, Exited, RemoteMessage};
-use crate::wire::{Fault, short_name, tag_of};
+use crate::wire::{Fault, from_bytes, short_name, tag_of};
 
 /// The mailbox of an actor `A`.
 pub(crate) struct Inbox<A: Actor> {
@@ -207,7 +207,7 @@ where
     A: Actor<Context: AsyncContext<A>> + Handler<M>,
     M: RemoteMessage,
 {
-    match rmp_serde::from_slice::<M>(payload) {
+    match from_bytes::<M>(payload) {
         Ok(message) => {
             let answer = asker.map(Answer::there);
             handle(act, ctx, message, answer);
@@ -379,7 +379,7 @@ where
 impl<A: Actor<Context: HostContext<A>>, F> Unpin for ActorBody<A, F> {}
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    rmp_serde::from_slice(bytes).map_err(|why| why.to_string())
+    from_bytes(bytes).map_err(|why| why.to_string())
 }
 
 /// Reads arguments, which are a MessagePack array. None at all are one too, where serde expects its unit,

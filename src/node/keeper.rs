@@ -54,6 +54,10 @@ impl Handler<Tied> for Keeper {
         if link.phase() == Phase::Lost {
             return self.break_ties(number, link.peer, None);
         }
+        // KP-2: nothing is kept of the dead. One that has ended since is told of nothing.
+        if self.node.cell(number).is_none() {
+            return;
+        }
         self.tied.entry(link.id).or_default().insert(number);
         self.over.entry(number).or_default().insert(link.id);
     }
@@ -76,6 +80,9 @@ impl Handler<Ended> for Keeper {
         for link in self.over.remove(&pid.number()).into_iter().flatten() {
             if let Some(tied) = self.tied.get_mut(&link) {
                 tied.remove(&pid.number());
+                if tied.is_empty() {
+                    self.tied.remove(&link);
+                }
             }
         }
         self.node.carry_out(pid, effects);
@@ -101,6 +108,9 @@ impl Handler<LinkLost> for Keeper {
         for number in self.tied.remove(&lost.id).into_iter().flatten() {
             if let Some(over) = self.over.get_mut(&number) {
                 over.remove(&lost.id);
+                if over.is_empty() {
+                    self.over.remove(&number);
+                }
             }
             self.break_ties(number, lost.peer, lost.incarnation);
         }

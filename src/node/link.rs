@@ -6,16 +6,18 @@
 //! overtake what their actor sent before (rule O6).
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::cell::{current, lock};
 use crate::term::{Incarnation, NodeName};
-use crate::wire::{Control, Head, TooLong, frame, frame_control};
+use crate::wire::{Control, Head, PREFIX_BYTES, TooLong, frame, frame_control};
 
 /// A connection to another node: being made, up, or lost. A lost one never comes back; its successor
 /// is another link.
@@ -36,6 +38,9 @@ struct Out {
     /// Heartbeats and load: first in the next write.
     urgent: Vec<u8>,
     data: Vec<u8>,
+    /// While the connection is being made: where in `data` a frame lies, and which life of the peer it
+    /// is meant for.
+    meant: Vec<(Range<usize>, Incarnation)>,
     /// The writer has taken something that is not in the socket yet.
     writing: bool,
     /// The tasks that rest until the writer has taken the data.
@@ -53,6 +58,8 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) enum PushError {
     Lost,
+    /// The peer lives another life than the one meant (N6).
+    OtherLife,
     TooLong(TooLong, usize),
     Encode(rmp_serde::encode::Error),
 }
@@ -68,6 +75,7 @@ impl Link {
                 phase,
                 urgent: Vec::new(),
                 data: Vec::new(),
+                meant: Vec::new(),
                 writing: false,
                 resting: Vec::new(),
             }),
@@ -77,46 +85,85 @@ impl Link {
         }
     }
 
-    /// Puts a message on its way. The actor that sends over a full link rests after its turn.
+    /// Puts a message for an actor of this life of the peer on its way; an answer is for whichever life
+    /// asked. The actor that sends over a full link rests after its turn.
     pub(crate) fn push(
         self: &Arc<Self>,
+        life: Option<Incarnation>,
         head: Head,
         payload: impl FnOnce(&mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>,
     ) -> Result<(), PushError> {
-        let mut out = lock(&self.out);
-        if out.phase == Phase::Lost {
-            return Err(PushError::Lost);
-        }
-        let was_empty = out.data.is_empty();
-        frame(&mut out.data, self.frame_bytes_max, head, payload)
-            .map_err(PushError::Encode)?
-            .map_err(|long| PushError::TooLong(long, self.frame_bytes_max))?;
-        let full = out.data.len() > FULL_BYTES;
-        drop(out);
-        if was_empty {
-            self.written.notify_one();
-        }
+        let max = self.frame_bytes_max;
+        let full = self.put(life, |out| {
+            frame(out, max, head, payload)
+                .map_err(PushError::Encode)?
+                .map_err(|long| PushError::TooLong(long, max))
+        })?;
         if full && let Some(cell) = current() {
             cell.rest_on(self.clone());
         }
         Ok(())
     }
 
-    /// Puts a control frame on its way, in order with messages. False: the link is lost.
-    pub(crate) fn push_control(&self, control: &Control) -> bool {
-        let mut out = lock(&self.out);
-        if out.phase == Phase::Lost {
-            return false;
+    /// Puts a signal to an actor of this life of the peer on its way, in order with messages.
+    pub(crate) fn push_signal(&self, life: Incarnation, signal: &Control) -> Result<(), PushError> {
+        self.put_control(Some(life), signal)
+    }
+
+    /// Puts a control frame on its way, in order with messages.
+    pub(crate) fn push_control(&self, control: &Control) -> Result<(), PushError> {
+        self.put_control(None, control)
+    }
+
+    /// The same; to a peer that is lost it vanishes.
+    pub(crate) fn tell(&self, control: &Control) {
+        let _ = self.push_control(control);
+    }
+
+    fn put_control(&self, life: Option<Incarnation>, control: &Control) -> Result<(), PushError> {
+        let max = self.frame_bytes_max;
+        let put = |control: &Control| {
+            self.put(life, |out| {
+                frame_control(out, max, control).map_err(|long| PushError::TooLong(long, max))
+            })
+        };
+        // LI-1: whoever waits for an end or an answer hears of it, if not in full.
+        let short = if control.is_deep() { control.shortened() } else { None };
+        match put(short.as_ref().unwrap_or(control)) {
+            Err(PushError::TooLong(long, max)) => match control.shortened() {
+                Some(short) => put(&short).map(drop),
+                None => Err(PushError::TooLong(long, max)),
+            },
+            put => put.map(drop),
         }
-        let was_empty = out.data.is_empty();
-        // A control frame is only too long when it carries arguments or a reason that are: the asker's
-        // deadline tells it, and senders of arguments check before.
-        let _ = frame_control(&mut out.data, self.frame_bytes_max, control);
+    }
+
+    /// Appends a frame; whether so much waits now that senders should rest.
+    fn put(
+        &self,
+        life: Option<Incarnation>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), PushError>,
+    ) -> Result<bool, PushError> {
+        let mut out = lock(&self.out);
+        match (out.phase, life) {
+            (Phase::Lost, _) => return Err(PushError::Lost),
+            (Phase::Up(up), Some(life)) if up != life => return Err(PushError::OtherLife),
+            (Phase::Up(_) | Phase::Connecting, _) => {}
+        }
+        let start = out.data.len();
+        write(&mut out.data)?;
+        if out.phase == Phase::Connecting
+            && let Some(life) = life
+        {
+            let end = out.data.len();
+            out.meant.push((start..end, life));
+        }
+        let full = out.data.len() > FULL_BYTES;
         drop(out);
-        if was_empty {
+        if start == 0 {
             self.written.notify_one();
         }
-        true
+        Ok(full)
     }
 
     /// Puts a control frame ahead of everything that waits.
@@ -184,15 +231,32 @@ impl Link {
         full
     }
 
-    /// Marks a link that was being made as up; false if it is up or lost already.
-    pub(crate) fn set_up(&self, incarnation: Incarnation, now: Duration) -> bool {
+    /// Marks a link that was being made as up; none if it is up or lost already. Returns the bodies of
+    /// the frames that wait in it and were meant for another life of the peer, which are not sent.
+    pub(crate) fn set_up(
+        &self,
+        incarnation: Incarnation,
+        now: Duration,
+    ) -> Option<Vec<(Incarnation, Bytes)>> {
         let mut out = lock(&self.out);
-        let connecting = out.phase == Phase::Connecting;
-        if connecting {
-            out.phase = Phase::Up(incarnation);
-            self.heard.store(millis(now), Ordering::Relaxed);
+        if out.phase != Phase::Connecting {
+            return None;
         }
-        connecting
+        out.phase = Phase::Up(incarnation);
+        self.heard.store(millis(now), Ordering::Relaxed);
+        let mut meant = std::mem::take(&mut out.meant);
+        meant.retain(|(_, life)| *life != incarnation);
+        // From the back, so that the places of those before stay right.
+        let mut former: Vec<_> = meant
+            .into_iter()
+            .rev()
+            .map(|(at, life)| {
+                let frame = Bytes::from_iter(out.data.drain(at));
+                (life, frame.slice(PREFIX_BYTES..))
+            })
+            .collect();
+        former.reverse();
+        Some(former)
     }
 
     /// Marks it as lost and lets go of what was not sent; false if it was lost already.
@@ -201,6 +265,7 @@ impl Link {
         let before = std::mem::replace(&mut out.phase, Phase::Lost);
         out.urgent = Vec::new();
         out.data = Vec::new();
+        out.meant = Vec::new();
         let resting = std::mem::take(&mut out.resting);
         drop(out);
         for waker in resting {
@@ -229,6 +294,7 @@ impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PushError::Lost => f.write_str("the connection is lost"),
+            PushError::OtherLife => f.write_str("the node lives another life"),
             PushError::TooLong(long, max) => {
                 write!(f, "{} bytes are more than the {max} that a frame may have", long.bytes)
             }
@@ -246,3 +312,92 @@ const FULL_BYTES: usize = 1 << 20;
 /// A buffer that grew beyond this is given back.
 const SPARE_BYTES_MAX: usize = 4 << 20;
 const URGENT_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::term::{ExitReason, Pid};
+    use crate::wire::{Body, Signal, Splitter, read_body};
+
+    #[test]
+    fn frames_for_a_former_life_do_not_reach_the_next() {
+        let link = connecting(1 << 20);
+        let payload = |text: &'static [u8]| {
+            |out: &mut Vec<u8>| {
+                out.extend_from_slice(text);
+                Ok(())
+            }
+        };
+        link.push(Some(OLD), Head::Request { to: 1, tag: 2, question: 7 }, payload(b"a")).unwrap();
+        link.push(Some(NEW), Head::Message { to: 1, tag: 2 }, payload(b"b")).unwrap();
+        link.push_signal(OLD, &exit(ExitReason::Kill)).unwrap();
+        link.push_control(&Control::Bye).unwrap();
+
+        let former = link.set_up(NEW, Duration::ZERO).unwrap();
+        let former: Vec<Body> =
+            former.into_iter().map(|(_, body)| read_body(body).unwrap()).collect();
+        assert!(matches!(former[0], Body::Request { question: 7, .. }), "N6: {former:?}");
+        assert!(matches!(former[1], Body::Control(Control::Signal { .. })), "N6: {former:?}");
+        let sent = waiting(&link);
+        assert!(matches!(sent[0], Body::Message { to: 1, .. }), "{sent:?}");
+        assert!(matches!(sent[1], Body::Control(Control::Bye)) && sent.len() == 2, "{sent:?}");
+        let late = link.push_signal(OLD, &exit(ExitReason::Kill));
+        assert!(matches!(late, Err(PushError::OtherLife)), "N6: {late:?}");
+    }
+
+    #[test]
+    fn an_exit_whose_reason_is_too_long_or_too_deep_arrives_all_the_same() {
+        let link = connecting(1 << 10);
+        let long = "x".repeat(1 << 11);
+        link.push_signal(NEW, &exit(ExitReason::exit(long.clone()))).unwrap();
+        let fault = crate::wire::Fault::Exit(ExitReason::ShutdownWith(long.into()));
+        link.push_control(&Control::Failed { question: 1, fault }).unwrap();
+        let deep = (0..500).fold(rmpv::Value::Nil, |inner, _| vec![inner].into());
+        link.push_signal(NEW, &exit(ExitReason::exit(deep))).unwrap();
+        link.set_up(NEW, Duration::ZERO).unwrap();
+        let arrived = waiting(&link);
+        assert_eq!(arrived.len(), 3, "LI-1: {arrived:?}");
+        assert!(matches!(arrived[0], Body::Control(Control::Signal { .. })), "LI-1: {arrived:?}");
+        assert!(matches!(arrived[1], Body::Control(Control::Failed { .. })), "LI-1: {arrived:?}");
+    }
+
+    #[test]
+    fn a_payload_that_panics_leaves_no_half_of_a_frame() {
+        let link = connecting(1 << 10);
+        let push = std::panic::AssertUnwindSafe(|| {
+            let _ = link.push(None, Head::Reply { question: 1 }, |out| {
+                out.push(1);
+                panic!("a Serialize of the user's");
+            });
+        });
+        std::panic::catch_unwind(push).unwrap_err();
+        link.push_control(&Control::Bye).unwrap();
+        link.set_up(NEW, Duration::ZERO).unwrap();
+        let sent = waiting(&link);
+        assert!(matches!(sent[..], [Body::Control(Control::Bye)]), "{sent:?}");
+    }
+
+    const OLD: Incarnation = Incarnation(1);
+    const NEW: Incarnation = Incarnation(2);
+
+    fn connecting(frame_bytes_max: usize) -> Arc<Link> {
+        let peer = "peer@h".parse().unwrap();
+        Arc::new(Link::new(peer, Phase::Connecting, frame_bytes_max, Duration::ZERO))
+    }
+
+    fn exit(reason: ExitReason) -> Control {
+        let from = Pid::new("me@h".parse().unwrap(), NEW, 1);
+        Control::Signal { to: 1, signal: Signal::Exit { from, reason } }
+    }
+
+    /// What the writer would send.
+    fn waiting(link: &Link) -> Vec<Body> {
+        let (mut urgent, mut data) = (Vec::new(), Vec::new());
+        futures::executor::block_on(link.take(&mut urgent, &mut data)).unwrap();
+        let mut read = bytes::BytesMut::from(&data[..]);
+        let splitter = Splitter::new(usize::MAX);
+        std::iter::from_fn(|| splitter.next(&mut read).unwrap())
+            .map(|body| read_body(body).unwrap())
+            .collect()
+    }
+}

@@ -1,9 +1,12 @@
 //! Accepts peers.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::channel::oneshot;
 use slog::{error, warn};
 use tokio::net::TcpListener;
 
@@ -15,20 +18,15 @@ pub(crate) async fn listen(node: Arc<Node>, listener: std::net::TcpListener) {
         Ok(listener) => listener,
         Err(why) => return error!(node.log, "cannot listen"; "reason" => %why),
     };
-    let strangers = Arc::new(AtomicUsize::new(0));
+    let strangers = Rc::<RefCell<Strangers>>::default();
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                // Each stranger costs a small buffer until its greeting's deadline: bounded.
-                if strangers.fetch_add(1, Ordering::AcqRel) >= STRANGERS_MAX {
-                    strangers.fetch_sub(1, Ordering::AcqRel);
-                    warn!(node.log, "refused: too many connections without a greeting"; "from" => %from);
-                    continue;
-                }
+                let (number, pushed_out) = strangers.borrow_mut().take_in();
                 let (node, strangers) = (node.clone(), strangers.clone());
                 actix_rt::spawn(async move {
-                    connection::accept(node, stream, from, move || {
-                        strangers.fetch_sub(1, Ordering::AcqRel);
+                    connection::accept(node, stream, from, pushed_out, move || {
+                        strangers.borrow_mut().let_go(number);
                     })
                     .await;
                 });
@@ -39,6 +37,34 @@ pub(crate) async fn listen(node: Arc<Node>, listener: std::net::TcpListener) {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// Connections that have not proved anything yet, oldest first.
+///
+/// LS-1: each costs a small buffer until its greeting's deadline, and there are at most
+/// [`STRANGERS_MAX`]. One more pushes the oldest out: a greeting takes a moment, so the oldest is most
+/// likely one that says nothing, and those must not keep the others out.
+#[derive(Default)]
+struct Strangers {
+    next: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<()>>,
+}
+
+impl Strangers {
+    /// Takes one more; what is returned comes true when it is pushed out.
+    fn take_in(&mut self) -> (u64, oneshot::Receiver<()>) {
+        if self.waiting.len() >= STRANGERS_MAX {
+            self.waiting.pop_first();
+        }
+        let (stay, pushed_out) = oneshot::channel();
+        self.next += 1;
+        self.waiting.insert(self.next, stay);
+        (self.next, pushed_out)
+    }
+
+    fn let_go(&mut self, number: u64) {
+        self.waiting.remove(&number);
     }
 }
 

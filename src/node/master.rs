@@ -33,8 +33,8 @@ pub(crate) struct Master {
     up: HashMap<NodeName, Hello>,
     /// Slaves whose OS processes this master has started.
     slaves: HashMap<NodeName, Slave>,
-    /// Why a connection was lost or did not come about, by node, last first.
-    lost: HashMap<NodeName, String>,
+    /// Nodes that are being attached, and why the connection to them came to nothing if it did.
+    attaching: HashMap<NodeName, Option<String>>,
     stopping: Option<Vec<Return>>,
 }
 
@@ -60,7 +60,7 @@ impl Master {
             placement,
             up: HashMap::new(),
             slaves: HashMap::new(),
-            lost: HashMap::new(),
+            attaching: HashMap::new(),
             stopping: None,
         }
     }
@@ -93,7 +93,7 @@ impl Master {
             .collect();
         for node in self.up.keys() {
             if let Some(link) = self.node.peers().get(*node) {
-                link.push_control(&Control::Members(members.clone()));
+                link.tell(&Control::Members(members.clone()));
             }
         }
     }
@@ -138,6 +138,7 @@ impl Master {
             return to.tell(&self.node, Answer::Attached { already: true });
         }
         self.node.peers().place(name, address);
+        self.attaching.insert(name, None);
         let (node, me) = (self.node.clone(), ctx.address());
         actix_rt::spawn(async move {
             let refused = match node.query(name, Query::Enlist, node.config.times.spawn).await {
@@ -147,12 +148,10 @@ impl Master {
                 },
                 Outcome::Told(Answer::Refused(why)) => why,
                 Outcome::TimedOut => format!("no answer within {:?}", node.config.times.spawn),
-                _ => match me.send(WhyLost(name)).await {
-                    Ok(Some(why)) => why,
-                    Ok(None) | Err(_) => "not reached".to_owned(),
-                },
+                _ => "not reached".to_owned(),
             };
-            to.tell(&node, Answer::Refused(refused));
+            let why_lost = me.send(NotAttached(name)).await.ok().flatten();
+            to.tell(&node, Answer::Refused(why_lost.unwrap_or(refused)));
         });
     }
 
@@ -165,7 +164,7 @@ impl Master {
         self.node.close();
         for member in self.placement.nodes() {
             if let Some(link) = self.node.peers().get(member) {
-                link.push_control(&Control::Halt);
+                link.tell(&Control::Halt);
             }
         }
         for slave in self.slaves.values_mut().filter(|slave| slave.starting.is_some()) {
@@ -216,14 +215,14 @@ impl Handler<RoleEvent> for Master {
         match event {
             RoleEvent::PeerUp(them) => {
                 let (node, part) = (them.node, them.part);
-                self.lost.remove(&node);
                 self.up.insert(node, them.clone());
-                match self.slaves.get_mut(&node).and_then(|slave| slave.starting.take()) {
-                    Some(starting) if part == Part::Slave => {
+                let slave = self.slaves.get_mut(&node).filter(|_| part == Part::Slave);
+                match slave.and_then(|slave| slave.starting.take()) {
+                    Some(starting) => {
                         self.join(&them);
                         let _ = starting.send(Ok(()));
                     }
-                    Some(_) | None => self.tell_members(),
+                    None => self.tell_members(),
                 }
             }
             RoleEvent::PeerDown { node, why } => {
@@ -232,13 +231,15 @@ impl Handler<RoleEvent> for Master {
                 if let Some(slave) = self.slaves.get_mut(&node) {
                     slave.alive = None; // S6: it has lost us, too
                 }
-                self.lost.insert(node, why);
+                if let Some(noted) = self.attaching.get_mut(&node) {
+                    *noted = Some(why);
+                }
             }
             RoleEvent::Load { node, report } => {
                 self.placement.report(node, report, self.node.now());
             }
             RoleEvent::Asked { query, to } => self.asked(query, to, ctx),
-            RoleEvent::Members { from } | RoleEvent::Halt { from } => {
+            RoleEvent::Halt { from } => {
                 warn!(self.node.log, "a master takes no orders"; "from" => %from);
             }
         }
@@ -256,26 +257,28 @@ impl Handler<Enlisted> for Master {
     type Result = bool;
 
     fn handle(&mut self, Enlisted(node): Enlisted, _: &mut Context<Self>) -> bool {
-        let them = self.up.get(&node).cloned();
-        if let Some(them) = &them {
-            self.join(them);
-        }
-        them.is_some()
+        let Some(them) = self.up.get(&node).cloned() else { return false };
+        self.attaching.remove(&node);
+        self.join(&them);
+        true
     }
 }
 
-/// Why was the connection to this node lost?
-struct WhyLost(NodeName);
+/// A node was not attached: forget where it is. Answers why its connection was lost, if it was.
+struct NotAttached(NodeName);
 
-impl Message for WhyLost {
+impl Message for NotAttached {
     type Result = Option<String>;
 }
 
-impl Handler<WhyLost> for Master {
+impl Handler<NotAttached> for Master {
     type Result = Option<String>;
 
-    fn handle(&mut self, WhyLost(node): WhyLost, _: &mut Context<Self>) -> Option<String> {
-        self.lost.get(&node).cloned()
+    fn handle(&mut self, NotAttached(node): NotAttached, _: &mut Context<Self>) -> Option<String> {
+        if self.placement.members().get(node).is_none() {
+            self.node.peers().unplace(node);
+        }
+        self.attaching.remove(&node).flatten()
     }
 }
 

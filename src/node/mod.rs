@@ -48,7 +48,7 @@ use self::clock::Clock;
 use self::config::Config;
 use self::keeper::{Ended, Keeper, LinkLost, Tied};
 use self::launch::{HostFailure, Plan, StartStep};
-use self::link::{Link, Phase};
+use self::link::{Link, Phase, PushError};
 use self::load::{Blocking, RunQueue, Sampler};
 use self::master::{Master, StartSlave};
 use self::peers::Peers;
@@ -61,7 +61,8 @@ use crate::core::life::{Effect, Life, answer_of_lost_node, answer_of_nobody};
 use crate::term::{ExitReason, Incarnation, Kind, NodeName, Pid, Ref};
 use crate::wire::greeting::{Hello, Part};
 use crate::wire::{
-    Answer, Control, Fault, MemberInfo, Query, Signal, SpawnFault, SpawnOptions, SpawnOrder,
+    Answer, Body, Control, Fault, MemberInfo, Query, Signal, SpawnFault, SpawnOptions, SpawnOrder,
+    read_body,
 };
 
 /// One node of a pool.
@@ -222,7 +223,9 @@ impl Node {
         for arbiter in arbiters {
             arbiter.stop();
         }
-        for waiter in lock(&self.calls).close_all() {
+        self.peers.set_master(None);
+        let waiting = lock(&self.calls).close_all();
+        for waiter in waiting {
             waiter(Outcome::Lost);
         }
         System::current().stop();
@@ -442,17 +445,40 @@ impl Node {
 
     fn tell_far(self: &Arc<Self>, to: Pid, signal: Signal) -> Option<Effect> {
         let Ok(link) = self.link_to(to.node()) else { return answer_of_lost_node(to, signal) };
-        if let Phase::Up(incarnation) = link.phase()
-            && incarnation != to.incarnation()
-        {
-            return answer_of_nobody(to, signal); // N6: a pid of the node's former life
-        }
         let control = Control::Signal { to: to.number(), signal };
-        if link.push_control(&control) {
-            return None;
-        }
+        let Err(why) = link.push_signal(to.incarnation(), &control) else { return None };
         let Control::Signal { signal, .. } = control else { return None };
-        answer_of_lost_node(to, signal)
+        match why {
+            PushError::OtherLife => answer_of_nobody(to, signal), // N6: of the node's former life
+            PushError::Lost | PushError::TooLong(..) | PushError::Encode(_) => {
+                answer_of_lost_node(to, signal)
+            }
+        }
+    }
+
+    /// The connection is up, to this life of the peer; false if it was up or lost already.
+    pub(crate) fn bring_up(self: &Arc<Self>, link: &Arc<Link>, life: Incarnation) -> bool {
+        let Some(former) = link.set_up(life, self.now()) else { return false };
+        for (life, body) in former {
+            self.answer_for_former_life(link.peer, life, body);
+        }
+        true
+    }
+
+    /// N6: what was sent to a pid of a node's former life is answered as by nobody.
+    fn answer_for_former_life(self: &Arc<Self>, peer: NodeName, life: Incarnation, body: Bytes) {
+        match read_body(body) {
+            Ok(Body::Request { question, .. }) => {
+                let fault = Fault::Exit(ExitReason::NoProc);
+                self.close_question(question, Outcome::Failed(fault));
+            }
+            Ok(Body::Control(Control::Signal { to, signal })) => {
+                let nobody = Pid::new(peer, life, to);
+                self.carry_out(nobody, Vec::from_iter(answer_of_nobody(nobody, signal)));
+            }
+            Ok(Body::Message { .. } | Body::Reply { .. } | Body::Control(_)) => {}
+            Err(why) => unreachable!("a frame of our own making: {why}"),
+        }
     }
 
     // ---- questions ----------------------------------------------------------------------------
@@ -467,9 +493,11 @@ impl Node {
         let mut calls = lock(&self.calls);
         let before = calls.next_deadline();
         let deadline = self.now().saturating_add(within);
-        let question = calls.open(link.map(|link| link.id), deadline, waiter);
+        let (question, refused) = calls.open(link.map(|link| link.id), deadline, waiter);
         drop(calls);
-        if before.is_none_or(|before| deadline < before) {
+        if let Some(waiter) = refused {
+            waiter(Outcome::Lost);
+        } else if before.is_none_or(|before| deadline < before) {
             self.deadlines.notify_one();
         }
         question
@@ -485,7 +513,8 @@ impl Node {
 
     /// Nobody waits for this answer any more.
     pub(crate) fn give_up_question(&self, question: u64) {
-        drop(lock(&self.calls).close(question));
+        let waiter = lock(&self.calls).close(question);
+        drop(waiter); // out of the lock: it may hold the last of an actor
     }
 
     /// Waits this long, from now, for the answer.
@@ -539,7 +568,7 @@ impl Node {
         } else {
             let Ok(link) = self.link_to(node) else { return Outcome::Lost };
             let question = self.open_question(Some(&link), within, waiter);
-            if !link.push_control(&Control::Ask { question, query }) {
+            if link.push_control(&Control::Ask { question, query }).is_err() {
                 self.close_question(question, Outcome::Lost);
             }
         }
@@ -673,11 +702,13 @@ impl Node {
                 self.close_question(question, Outcome::Told(answer))
             }
             Control::Members(members) => {
-                self.peers.learn(&members);
-                self.role(RoleEvent::Members { from: link.peer });
+                // A node that this one only talks to tells every connected node of its own pool.
+                if !self.peers.learn(link.peer, &members) {
+                    debug!(self.log, "not my master's members"; "from" => %link.peer);
+                }
             }
             Control::Halt => self.role(RoleEvent::Halt { from: link.peer }),
-            Control::Bye => self.lose(link, "it left"),
+            Control::Bye => {} // its connection's reader ends with it
             Control::Output { pid, stream, line } => self.show(pid, stream, line),
         }
     }
@@ -686,7 +717,7 @@ impl Node {
         let SpawnOrder { question, kind, args, options } = order;
         let asker = link.clone();
         let born: Born = Box::new(move |born| {
-            asker.push_control(&match born {
+            asker.tell(&match born {
                 Ok(pid) => Control::Spawned { question, pid },
                 Err(fault) => Control::SpawnRefused { question, fault },
             });

@@ -55,7 +55,7 @@ impl Node {
         if leader == self.name {
             self.show(pid, stream, line.to_owned());
         } else if let Ok(link) = self.link_to(leader) {
-            link.push_control(&Control::Output { pid, stream, line: line.to_owned() });
+            link.tell(&Control::Output { pid, stream, line: line.to_owned() });
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::NoWay;
 use super::cell::lock;
@@ -45,17 +46,24 @@ impl Peers {
     ///
     /// PE-1: when both dial at once, the connection that the node with the greater name made is the
     /// one to use, as in Erlang's handshake.
+    ///
+    /// PE-2: a name belongs to who has it for as long as that is heard. A peer that comes back sooner
+    /// than its former connection has been silent since `fresh` is taken for an impostor.
     pub(crate) fn admit(
         &self,
         me: NodeName,
         them: &Hello,
+        fresh: Duration,
         new: impl FnOnce() -> Arc<Link>,
     ) -> Result<Arc<Link>, Admission> {
         let mut known = lock(&self.0);
         if let Some(link) = known.links.get(&them.node) {
             match link.phase() {
-                Phase::Up(life) if life == them.incarnation => {
-                    return Err(Admission::Refuse(Refusal::NameTaken(them.node)));
+                Phase::Up(life) if link.heard() >= fresh && life == them.incarnation => {
+                    return Err(Admission::Refuse(Refusal::Connected));
+                }
+                Phase::Up(_) if link.heard() >= fresh => {
+                    return Err(Admission::Refuse(Refusal::NameTaken(them.node.to_string())));
                 }
                 Phase::Up(_) => return Err(Admission::Outlived(link.clone())),
                 Phase::Connecting if me > them.node => {
@@ -84,10 +92,15 @@ impl Peers {
         lock(&self.0).addresses.insert(node, address);
     }
 
-    /// Takes over the master's list of members: others are no longer known.
-    pub(crate) fn learn(&self, members: &[MemberInfo]) {
+    /// Takes over a list of members: others are no longer known. PE-3: only from the own master;
+    /// false if `from` is another node.
+    pub(crate) fn learn(&self, from: NodeName, members: &[MemberInfo]) -> bool {
         let mut known = lock(&self.0);
+        if known.master != Some(from) {
+            return false;
+        }
         known.addresses = members.iter().map(|member| (member.node, member.address)).collect();
+        true
     }
 
     /// Forgets where a node was.

@@ -27,9 +27,6 @@ pub(crate) enum RoleEvent {
         query: Query,
         to: Return,
     },
-    Members {
-        from: NodeName,
-    },
     Halt {
         from: NodeName,
     },
@@ -44,7 +41,7 @@ impl Return {
     pub(crate) fn tell(self, node: &Arc<Node>, answer: Answer) {
         match self.link {
             Some(link) => {
-                link.push_control(&Control::Told { question: self.question, answer });
+                link.tell(&Control::Told { question: self.question, answer });
             }
             None => node.close_question(self.question, Outcome::Told(answer)),
         }

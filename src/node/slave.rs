@@ -119,7 +119,7 @@ impl Handler<RoleEvent> for Slave {
             RoleEvent::Halt { from } => {
                 warn!(self.node.log, "not my master, not halted"; "from" => %from);
             }
-            RoleEvent::Members { .. } | RoleEvent::Load { .. } => {}
+            RoleEvent::Load { .. } => {}
         }
     }
 }

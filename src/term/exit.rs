@@ -46,6 +46,42 @@ impl ExitReason {
         ExitReason::Exit(value.into())
     }
 
+    /// The same kind of reason in few bytes: for a frame that would be too long, or too deep.
+    pub(crate) fn shortened(&self) -> ExitReason {
+        match self {
+            ExitReason::ShutdownWith(_) => ExitReason::ShutdownWith(TOO_LONG.into()),
+            ExitReason::Exit(_) => ExitReason::Exit(TOO_LONG.into()),
+            ExitReason::Panicked { text, place } => {
+                let cut = |text: &str| text.chars().take(TEXT_CHARS_MAX).collect();
+                ExitReason::Panicked { text: cut(text), place: cut(place) }
+            }
+            ExitReason::Undef(_) => ExitReason::Undef(Kind::new("?", "?")),
+            ExitReason::Normal
+            | ExitReason::Shutdown
+            | ExitReason::Kill
+            | ExitReason::Killed
+            | ExitReason::NoProc
+            | ExitReason::NoConnection => self.clone(),
+        }
+    }
+
+    /// Whether its value is nested deeper than a peer takes.
+    pub(crate) fn is_deep(&self) -> bool {
+        match self {
+            ExitReason::ShutdownWith(value) | ExitReason::Exit(value) => {
+                deeper_than(VALUE_DEPTH_MAX, value)
+            }
+            ExitReason::Normal
+            | ExitReason::Shutdown
+            | ExitReason::Kill
+            | ExitReason::Killed
+            | ExitReason::NoProc
+            | ExitReason::NoConnection
+            | ExitReason::Panicked { .. }
+            | ExitReason::Undef(_) => false,
+        }
+    }
+
     /// `Normal`, or one of the shutdowns: what a transient child may end with unharmed (V9).
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -111,6 +147,28 @@ impl fmt::Display for Term<'_> {
         }
     }
 }
+
+fn deeper_than(levels: usize, value: &Value) -> bool {
+    let within = |value: &Value| levels == 0 || deeper_than(levels - 1, value);
+    match value {
+        Value::Array(items) => items.iter().any(within),
+        Value::Map(pairs) => pairs.iter().any(|(key, value)| within(key) || within(value)),
+        Value::Nil
+        | Value::Boolean(_)
+        | Value::Integer(_)
+        | Value::F32(_)
+        | Value::F64(_)
+        | Value::String(_)
+        | Value::Binary(_)
+        | Value::Ext(..) => false,
+    }
+}
+
+/// Well below what a decoder takes of a whole frame.
+const VALUE_DEPTH_MAX: usize = 100;
+/// Stands for a value that does not fit into a frame.
+const TOO_LONG: &str = "a reason that does not fit into a frame";
+const TEXT_CHARS_MAX: usize = 400;
 
 fn is_atom(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_lowercase())

@@ -25,6 +25,11 @@ impl NodeName {
         format!("{name}@{host}").parse()
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_kept(text: &str) -> bool {
+        atoms().read().unwrap_or_else(PoisonError::into_inner).index.contains_key(text)
+    }
+
     /// The whole name, `name@host`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -2,7 +2,7 @@
 //! before anything is reserved for it, and memory grows only by what has really arrived.
 
 use bytes::{Buf, Bytes, BytesMut};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Control;
 
@@ -62,7 +62,8 @@ pub(crate) fn frame<E>(
     head: Head,
     payload: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Result<(), TooLong>, E> {
-    let start = open_frame(out);
+    let begun = Begun::new(out);
+    let out = &mut *begun.out;
     let int = |out: &mut Vec<u8>, value| {
         rmp::encode::write_uint(out, value).expect("a Vec takes all bytes");
     };
@@ -83,11 +84,8 @@ pub(crate) fn frame<E>(
             int(out, question);
         }
     }
-    if let Err(refused) = payload(out) {
-        out.truncate(start);
-        return Err(refused);
-    }
-    Ok(close_frame(out, start, bytes_max))
+    payload(out)?;
+    Ok(begun.close(bytes_max))
 }
 
 /// Appends a control frame to `out`.
@@ -96,31 +94,48 @@ pub(crate) fn frame_control(
     bytes_max: usize,
     control: &Control,
 ) -> Result<(), TooLong> {
-    let start = open_frame(out);
+    let begun = Begun::new(out);
+    let out = &mut *begun.out;
     rmp::encode::write_uint(out, OP_CONTROL).expect("a Vec takes all bytes");
     control
-        .serialize(&mut rmp_serde::Serializer::new(&mut *out))
+        .serialize(&mut rmp_serde::Serializer::new(out))
         .expect("control messages are plain data, and a Vec takes all bytes");
-    close_frame(out, start, bytes_max)
+    begun.close(bytes_max)
 }
 
-/// Appends room for a frame's length; what follows is its body. Returns where the frame starts.
-pub(crate) fn open_frame(out: &mut Vec<u8>) -> usize {
-    let start = out.len();
-    out.extend_from_slice(&[BIN32, 0, 0, 0, 0]);
-    start
+/// A frame that is being appended. Unless it is closed it is taken back, also when its payload
+/// panics: a payload is encoded by code of the user's.
+struct Begun<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+    whole: bool,
 }
 
-fn close_frame(out: &mut Vec<u8>, start: usize, bytes_max: usize) -> Result<(), TooLong> {
-    let bytes = out.len() - start - PREFIX_BYTES;
-    match u32::try_from(bytes) {
-        Ok(length) if bytes <= bytes_max => {
-            out[start + 1..start + PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
-            Ok(())
+impl Begun<'_> {
+    fn new(out: &mut Vec<u8>) -> Begun<'_> {
+        let start = out.len();
+        out.extend_from_slice(&[BIN32, 0, 0, 0, 0]);
+        Begun { out, start, whole: false }
+    }
+
+    fn close(mut self, bytes_max: usize) -> Result<(), TooLong> {
+        let bytes = self.out.len() - self.start - PREFIX_BYTES;
+        match u32::try_from(bytes) {
+            Ok(length) if bytes <= bytes_max => {
+                let prefix = &mut self.out[self.start + 1..self.start + PREFIX_BYTES];
+                prefix.copy_from_slice(&length.to_be_bytes());
+                self.whole = true;
+                Ok(())
+            }
+            _ => Err(TooLong { bytes }),
         }
-        _ => {
-            out.truncate(start);
-            Err(TooLong { bytes })
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.out.truncate(self.start);
         }
     }
 }
@@ -132,7 +147,7 @@ pub(crate) fn read_body(mut body: Bytes) -> Result<Body, BodyError> {
     let operation = int()?;
     let wire = match operation {
         OP_CONTROL => {
-            let control = rmp_serde::from_slice(rest.remaining_slice())?;
+            let control = from_bytes(rest.remaining_slice())?;
             return Ok(Body::Control(control));
         }
         OP_MESSAGE => Head::Message { to: int()?, tag: tag(int()?)? },
@@ -147,6 +162,18 @@ pub(crate) fn read_body(mut body: Bytes) -> Result<Body, BodyError> {
         Head::Request { to, tag, question } => Body::Request { to, tag, question, payload },
         Head::Reply { question } => Body::Reply { question, payload },
     })
+}
+
+/// Decodes a MessagePack value.
+///
+/// CO-1: each level of nesting costs stack, and a thread that runs out of it takes the whole OS process
+/// with it. So values are taken up to [`DEPTH_MAX`] levels.
+pub(crate) fn from_bytes<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+) -> Result<T, rmp_serde::decode::Error> {
+    let mut from = rmp_serde::Deserializer::from_read_ref(bytes);
+    from.set_max_depth(DEPTH_MAX);
+    T::deserialize(&mut from)
 }
 
 fn tag(wide: u64) -> Result<u32, BodyError> {
@@ -195,7 +222,11 @@ impl Splitter {
 
 /// MessagePack's marker for binary data with a length of four bytes.
 const BIN32: u8 = 0xC6;
-const PREFIX_BYTES: usize = 5;
+/// That byte, and the length.
+pub(crate) const PREFIX_BYTES: usize = 5;
+
+/// The deepest nesting of a value: a level costs some kilobytes of stack in a debug build.
+const DEPTH_MAX: usize = 256;
 
 const OP_CONTROL: u64 = 0;
 const OP_MESSAGE: u64 = 1;
@@ -251,6 +282,14 @@ mod tests {
         });
         assert_eq!(refused, Ok(Err(TooLong { bytes: 102 })));
         assert_eq!(out, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_value_that_is_nested_too_deep_is_an_error_and_no_stack_overflow() {
+        let nested = |levels| [vec![0x91; levels], vec![0xC0]].concat();
+        assert!(from_bytes::<rmpv::Value>(&nested(DEPTH_MAX - 1)).is_ok());
+        assert!(from_bytes::<rmpv::Value>(&nested(DEPTH_MAX + 1)).is_err(), "CO-1");
+        assert!(from_bytes::<rmpv::Value>(&nested(100_000)).is_err(), "CO-1");
     }
 
     proptest! {

@@ -17,22 +17,28 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::PROTOCOL_VERSION;
+use super::{PROTOCOL_VERSION, from_bytes};
 use crate::cookie::Cookie;
-use crate::term::{Incarnation, NodeName};
+use crate::term::{Incarnation, NodeName, NodeNameError};
 
 /// One step of a greeting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Greeting {
-    Hello(Hello),
+    Hello(Said),
     Proof([u8; 32]),
     Refused(Refusal),
 }
 
-/// Who a node says it is.
+/// Who a stranger says it is.
+///
+/// GR-1: what has not been proved leaves nothing behind. A [`NodeName`] is kept for ever, so a name
+/// becomes one only once its owner has shown that it knows the cookie.
+pub(crate) type Said = Hello<String>;
+
+/// Who a node is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Hello {
-    pub(crate) node: NodeName,
+pub(crate) struct Hello<Name = NodeName> {
+    pub(crate) node: Name,
     pub(crate) incarnation: Incarnation,
     pub(crate) part: Part,
     /// Which executable it runs.
@@ -43,6 +49,24 @@ pub(crate) struct Hello {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) cores: u32,
     pub(crate) nonce: [u8; 16],
+}
+
+impl Hello {
+    /// As it goes over the wire.
+    fn said(self) -> Said {
+        let node = self.node.as_str().to_owned();
+        let Hello { incarnation, part, build, digest, address, cores, nonce, .. } = self;
+        Hello { node, incarnation, part, build, digest, address, cores, nonce }
+    }
+}
+
+impl Said {
+    fn proven(&self) -> Result<Hello, Refusal> {
+        let why = |why: NodeNameError| Refusal::Garbage(why.to_string());
+        let node = self.node.parse().map_err(why)?;
+        let Hello { incarnation, part, build, digest, address, cores, nonce, .. } = self.clone();
+        Ok(Hello { node, incarnation, part, build, digest, address, cores, nonce })
+    }
 }
 
 /// What a node is to the pool.
@@ -63,28 +87,37 @@ pub(crate) enum Refusal {
     Protocol { here: u32, there: u32 },
     #[error("wrong cookie")]
     Cookie,
-    #[error("the node here is {here}, not {wanted}")]
-    OtherNode { here: NodeName, wanted: NodeName },
-    #[error("a node of the name {0} is connected already")]
-    NameTaken(NodeName),
+    #[error("the node here is {here:?}, not {wanted:?}")]
+    OtherNode { here: String, wanted: String },
+    #[error("a node of the name {0:?} is connected already")]
+    NameTaken(String),
+    /// To the life of a node that is connected: its dial was slower than ours, which was used.
+    #[error("connected already")]
+    Connected,
     #[error("both sides dialed at once; the other connection is the one to use")]
     Crossed,
-    #[error("not a greeting: {0}")]
+    // Perhaps a stranger's text: escaped, so that it cannot forge a line of the log.
+    #[error("not a greeting: {0:?}")]
     Garbage(String),
 }
 
 /// The dialing side, after it has sent its `Hello`.
 #[derive(Debug)]
 pub(crate) struct Dialer {
-    me: Hello,
+    me: Said,
     wanted: Option<NodeName>,
-    them: Option<Hello>,
+    them: Option<Said>,
 }
 
 impl Dialer {
     /// `wanted` is the node that must answer, if one in particular is meant.
     pub(crate) fn new(me: Hello, wanted: Option<NodeName>) -> Dialer {
-        Dialer { me, wanted, them: None }
+        Dialer { me: me.said(), wanted, them: None }
+    }
+
+    /// What to say first.
+    pub(crate) fn hello(&self) -> Greeting {
+        Greeting::Hello(self.me.clone())
     }
 
     /// Takes the listener's words; returns what to say next.
@@ -93,8 +126,9 @@ impl Dialer {
             (Greeting::Refused(why), _) => Err(why),
             (Greeting::Hello(them), None) => {
                 if let Some(wanted) = self.wanted
-                    && wanted != them.node
+                    && wanted.as_str() != them.node
                 {
+                    let wanted = wanted.to_string();
                     return Err(Refusal::OtherNode { here: them.node, wanted });
                 }
                 let proof = prove(cookie, Side::Dialer, &self.me, &them);
@@ -103,7 +137,7 @@ impl Dialer {
             }
             (Greeting::Proof(proof), Some(them)) => {
                 check(cookie, Side::Listener, &self.me, them, &proof)?;
-                Ok(DialStep::Up(them.clone()))
+                Ok(DialStep::Up(them.proven()?))
             }
             (Greeting::Hello(_), Some(_)) => Err(Refusal::Garbage("a second hello".into())),
             (Greeting::Proof(_), None) => Err(Refusal::Garbage("a proof before the hello".into())),
@@ -122,13 +156,13 @@ pub(crate) enum DialStep {
 /// The listening side.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    me: Hello,
-    them: Option<Hello>,
+    me: Said,
+    them: Option<Said>,
 }
 
 impl Listener {
     pub(crate) fn new(me: Hello) -> Listener {
-        Listener { me, them: None }
+        Listener { me: me.said(), them: None }
     }
 
     /// Takes the dialer's words; returns what to say next.
@@ -142,7 +176,7 @@ impl Listener {
             (Greeting::Proof(proof), Some(them)) => {
                 check(cookie, Side::Dialer, them, &self.me, &proof)?;
                 let mine = prove(cookie, Side::Listener, them, &self.me);
-                Ok(ListenStep::Proven { say: Greeting::Proof(mine), them: them.clone() })
+                Ok(ListenStep::Proven { say: Greeting::Proof(mine), them: them.proven()? })
             }
             (Greeting::Hello(_), Some(_)) => Err(Refusal::Garbage("a second hello".into())),
             (Greeting::Proof(_), None) => Err(Refusal::Garbage("a proof before the hello".into())),
@@ -179,7 +213,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Greeting, Refusal> {
     if there != PROTOCOL_VERSION {
         return Err(Refusal::Protocol { here: PROTOCOL_VERSION, there });
     }
-    rmp_serde::from_slice(rest.remaining_slice()).map_err(|e| garbage(&e))
+    from_bytes(rest.remaining_slice()).map_err(|e| garbage(&e))
 }
 
 #[derive(Clone, Copy)]
@@ -188,22 +222,22 @@ enum Side {
     Listener,
 }
 
-fn prove(cookie: &Cookie, side: Side, dialer: &Hello, listener: &Hello) -> [u8; 32] {
+fn prove(cookie: &Cookie, side: Side, dialer: &Said, listener: &Said) -> [u8; 32] {
     mac(cookie, side, dialer, listener).finalize().into_bytes().into()
 }
 
 fn check(
     cookie: &Cookie,
     side: Side,
-    dialer: &Hello,
-    listener: &Hello,
+    dialer: &Said,
+    listener: &Said,
     proof: &[u8; 32],
 ) -> Result<(), Refusal> {
     // verify_slice compares in constant time
     mac(cookie, side, dialer, listener).verify_slice(proof).map_err(|_| Refusal::Cookie)
 }
 
-fn mac(cookie: &Cookie, side: Side, dialer: &Hello, listener: &Hello) -> Hmac<Sha256> {
+fn mac(cookie: &Cookie, side: Side, dialer: &Said, listener: &Said) -> Hmac<Sha256> {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(cookie.bytes()).expect("HMAC takes keys of any length");
     mac.update(match side {
@@ -245,7 +279,7 @@ mod tests {
     ) -> (Result<Hello, Refusal>, Result<Hello, Refusal>) {
         let (a_cookie, b_cookie) = (Cookie::new(a_cookie), Cookie::new(b_cookie));
         let (mut dialer, mut listener) = (Dialer::new(a.clone(), None), Listener::new(b));
-        let mut to_listener = Greeting::Hello(a);
+        let mut to_listener = Greeting::Hello(a.said());
         loop {
             let (answer, proven) = match listener.on(to_listener, &b_cookie) {
                 Ok(ListenStep::Say(answer)) => (answer, None),
@@ -280,19 +314,43 @@ mod tests {
     fn a_listener_without_the_cookie_is_found_out() {
         let cookie = Cookie::new("secret!!");
         let mut dialer = Dialer::new(hello("a@h", 1), None);
-        dialer.on(Greeting::Hello(hello("b@h", 2)), &cookie).unwrap();
+        dialer.on(Greeting::Hello(hello("b@h", 2).said()), &cookie).unwrap();
         let forged = dialer.on(Greeting::Proof([0; 32]), &cookie);
         assert_eq!(forged, Err(Refusal::Cookie));
     }
 
     #[test]
+    fn a_name_that_is_none_is_refused_even_with_a_proof() {
+        let cookie = Cookie::new("secret!!");
+        let me = Hello { node: "no name".to_owned(), ..hello("a@h", 1).said() };
+        let mut listener = Listener::new(hello("b@h", 2));
+        listener.on(Greeting::Hello(me.clone()), &cookie).unwrap();
+        let proof = prove(&cookie, Side::Dialer, &me, &hello("b@h", 2).said());
+        let refused = listener.on(Greeting::Proof(proof), &cookie);
+        assert!(matches!(refused, Err(Refusal::Garbage(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn the_names_of_strangers_are_not_kept() {
+        let name = "never-proved@nowhere";
+        let body = encode(&Greeting::Hello(Hello { node: name.into(), ..hello("a@h", 1).said() }));
+        let heard = decode(&body).unwrap();
+        let mut listener = Listener::new(hello("b@h", 2));
+        listener.on(heard, &Cookie::new("secret!!")).unwrap();
+        listener.on(Greeting::Proof([0; 32]), &Cookie::new("secret!!")).unwrap_err();
+        let taken = encode(&Greeting::Refused(Refusal::NameTaken(name.into())));
+        decode(&taken).unwrap();
+        assert!(!NodeName::is_kept(name), "GR-1");
+    }
+
+    #[test]
     fn a_proof_fits_one_connection_and_one_direction() {
         let cookie = Cookie::new("secret!!");
-        let (a, b) = (hello("a@h", 1), hello("b@h", 2));
+        let (a, b) = (hello("a@h", 1).said(), hello("b@h", 2).said());
         let mine = prove(&cookie, Side::Dialer, &a, &b);
         assert!(check(&cookie, Side::Dialer, &a, &b, &mine).is_ok());
         assert!(check(&cookie, Side::Listener, &a, &b, &mine).is_err());
-        assert!(check(&cookie, Side::Dialer, &a, &hello("b@h", 3), &mine).is_err());
+        assert!(check(&cookie, Side::Dialer, &a, &hello("b@h", 3).said(), &mine).is_err());
         assert!(check(&cookie, Side::Dialer, &b, &a, &mine).is_err());
     }
 
@@ -308,7 +366,8 @@ mod tests {
     #[test]
     fn the_longest_greeting_fits_the_limit() {
         let long = format!("{}@{}", "n".repeat(59), "h".repeat(255));
-        let hello = Hello { build: "b".repeat(64), digest: "d".repeat(64), ..hello(&long, 255) };
+        let hello =
+            Hello { build: "b".repeat(64), digest: "d".repeat(64), ..hello(&long, 255) }.said();
         let body = encode(&Greeting::Hello(hello.clone()));
         assert!(body.len() < GREETING_BYTES_MAX);
         assert_eq!(decode(&body), Ok(Greeting::Hello(hello)));
@@ -317,7 +376,7 @@ mod tests {
     #[test]
     fn the_node_that_answers_must_be_the_one_wanted() {
         let mut dialer = Dialer::new(hello("a@h", 1), Some("c@h".parse().unwrap()));
-        let seen = dialer.on(Greeting::Hello(hello("b@h", 2)), &Cookie::new("secret!!"));
+        let seen = dialer.on(Greeting::Hello(hello("b@h", 2).said()), &Cookie::new("secret!!"));
         assert!(matches!(seen, Err(Refusal::OtherNode { .. })));
     }
 
@@ -326,8 +385,8 @@ mod tests {
         let cookie = Cookie::new("secret!!");
         let mut listener = Listener::new(hello("b@h", 2));
         assert!(matches!(listener.on(Greeting::Proof([0; 32]), &cookie), Err(Refusal::Garbage(_))));
-        listener.on(Greeting::Hello(hello("a@h", 1)), &cookie).unwrap();
-        let again = listener.on(Greeting::Hello(hello("a@h", 1)), &cookie);
+        listener.on(Greeting::Hello(hello("a@h", 1).said()), &cookie).unwrap();
+        let again = listener.on(Greeting::Hello(hello("a@h", 1).said()), &cookie);
         assert!(matches!(again, Err(Refusal::Garbage(_))));
     }
 }

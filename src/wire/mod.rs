@@ -9,7 +9,10 @@ pub(crate) mod greeting;
 mod signal;
 mod tag;
 
-pub(crate) use codec::{Body, Head, NotAFrame, Splitter, TooLong, frame, frame_control, read_body};
+pub(crate) use codec::{
+    Body, Head, NotAFrame, PREFIX_BYTES, Splitter, TooLong, frame, frame_control, from_bytes,
+    read_body,
+};
 
 pub(crate) use signal::Signal;
 pub(crate) use tag::{short_name, tag_of};
@@ -53,6 +56,61 @@ pub(crate) enum Control {
     /// A line that an actor printed, for the terminal of the node that started it.
     Output { pid: Pid, stream: Stream, line: String },
 }
+
+impl Control {
+    /// Whether a reason in it is nested deeper than a peer takes.
+    pub(crate) fn is_deep(&self) -> bool {
+        match self {
+            Control::Signal { signal, .. } => signal.reason().is_some_and(ExitReason::is_deep),
+            Control::Failed { fault: Fault::Exit(reason), .. } => reason.is_deep(),
+            _ => false, // the nodes' own words are flat
+        }
+    }
+
+    /// What to say instead of a frame that is too long; none if only the whole of it makes sense.
+    pub(crate) fn shortened(&self) -> Option<Control> {
+        match self {
+            Control::Signal { to, signal } => {
+                Some(Control::Signal { to: *to, signal: signal.shortened()? })
+            }
+            Control::Failed { question, fault } => {
+                let fault = match fault {
+                    Fault::Exit(reason) => Fault::Exit(reason.shortened()),
+                    Fault::Undecodable(why) => Fault::Undecodable(cut(why)),
+                    Fault::NotAccepted { .. } | Fault::NoAnswer => return None,
+                };
+                Some(Control::Failed { question: *question, fault })
+            }
+            Control::SpawnRefused { question, fault: SpawnFault::BadArguments(why) } => {
+                let fault = SpawnFault::BadArguments(cut(why));
+                Some(Control::SpawnRefused { question: *question, fault })
+            }
+            Control::Told { question, .. } => {
+                let answer = Answer::Refused("the answer is too long for a frame".to_owned());
+                Some(Control::Told { question: *question, answer })
+            }
+            Control::Output { pid, stream, line } => {
+                Some(Control::Output { pid: *pid, stream: *stream, line: cut(line) })
+            }
+            Control::Tick
+            | Control::Load(_)
+            | Control::Spawn(_)
+            | Control::Spawned { .. }
+            | Control::SpawnRefused { .. }
+            | Control::Ask { .. }
+            | Control::Members(_)
+            | Control::Halt
+            | Control::Bye => None,
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(TEXT_CHARS_MAX).collect()
+}
+
+/// What is left of a text that is too long.
+const TEXT_CHARS_MAX: usize = 400;
 
 /// What [`Control::Spawn`] asks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -24,3 +24,39 @@ pub(crate) enum Signal {
     /// `DOWN`: what `monitor` watched has ended.
     Down { from: Pid, monitor: Ref, reason: ExitReason },
 }
+
+impl Signal {
+    pub(super) fn reason(&self) -> Option<&ExitReason> {
+        match self {
+            Signal::LinkExit { reason, .. }
+            | Signal::Exit { reason, .. }
+            | Signal::Down { reason, .. } => Some(reason),
+            Signal::Link { .. }
+            | Signal::Unlink { .. }
+            | Signal::UnlinkAck { .. }
+            | Signal::Monitor { .. }
+            | Signal::Demonitor { .. } => None,
+        }
+    }
+
+    /// The same with less of a reason; none if there is no reason in it.
+    pub(super) fn shortened(&self) -> Option<Signal> {
+        match self {
+            Signal::LinkExit { from, reason } => {
+                Some(Signal::LinkExit { from: *from, reason: reason.shortened() })
+            }
+            Signal::Exit { from, reason } => {
+                Some(Signal::Exit { from: *from, reason: reason.shortened() })
+            }
+            Signal::Down { from, monitor, reason } => {
+                let reason = reason.shortened();
+                Some(Signal::Down { from: *from, monitor: *monitor, reason })
+            }
+            Signal::Link { .. }
+            | Signal::Unlink { .. }
+            | Signal::UnlinkAck { .. }
+            | Signal::Monitor { .. }
+            | Signal::Demonitor { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Bugs that were: each test fails without its fix.
+
+use std::time::Duration;
+
+use futures::executor::block_on;
+use futures::future::join_all;
+use pspawn::prelude::*;
+use pspawn::{Cookie, FreeNode, PoolBuilder, PoolError, SpawnError, Value};
+
+async fn idle(mut ctx: Ctx) {
+    ctx.receive::<()>().await;
+}
+
+/// Tells everyone its number at once, and waits until it has heard from as many.
+async fn gossip(mut ctx: Ctx, number: u64) -> u64 {
+    let all: Vec<Pid> = ctx.receive().await;
+    for other in &all {
+        ctx.send(*other, number);
+    }
+    let mut sum = 0;
+    for _ in &all {
+        sum += ctx.receive::<u64>().await;
+    }
+    sum
+}
+
+remote_fn!("regression": idle, gossip);
+
+#[test]
+fn nodes_that_all_dial_each_other_at_once_lose_nothing() {
+    let pool = pool("crossing", |builder| builder);
+    let nodes: Vec<FreeNode> = (0..20).map(|at| free(&format!("crossing{at}"))).collect();
+    for node in &nodes {
+        attach(&pool, node).unwrap();
+    }
+    block_on(async {
+        let mut me = pool.mailbox();
+        let mut gossips = Vec::new();
+        for (number, node) in (0_u64..).zip(&nodes) {
+            let on = node.pool().here();
+            let pid = pool.spawn_mfa_on(on, "regression", "gossip", (number,)).await.unwrap();
+            me.monitor(pid);
+            gossips.push(pid);
+        }
+        for pid in &gossips {
+            me.send(*pid, gossips.clone());
+        }
+        for _ in &gossips {
+            let down = me.receive_within::<Down>(PATIENCE).await.expect("PE-4: all has arrived");
+            assert_eq!(down.reason, ExitReason::Normal);
+        }
+    });
+    stop(pool);
+}
+
+#[test]
+fn a_question_to_a_pool_that_has_stopped_is_answered_at_once() {
+    let pool = pool("stopped", |builder| builder);
+    let mut mailbox = pool.mailbox();
+    block_on(pool.stop()).unwrap();
+    block_on(pool.stopped());
+    block_on(async {
+        assert_eq!(pool.nodes().await, Err(PoolError::NoPool));
+        assert!(pool.pspawn_mfa("regression", "idle", ()).await.is_err());
+        assert_eq!(mailbox.receive_within::<u64>(Duration::from_secs(3600)).await, None, "CA-2");
+    });
+}
+
+#[test]
+fn a_time_out_without_end_does_not_stop_the_others() {
+    let pool = pool("endless", |builder| {
+        let builder = builder.call_timeout(Duration::MAX).spawn_timeout(Duration::MAX);
+        builder.start_timeout(Duration::MAX).stop_timeout(Duration::MAX)
+    });
+    block_on(async {
+        let (mut patient, mut hasty) = (pool.mailbox(), pool.mailbox());
+        {
+            let endless = std::pin::pin!(patient.receive_within::<u64>(Duration::MAX));
+            let soon = std::pin::pin!(hasty.receive_within::<u64>(Duration::from_millis(20)));
+            match futures::future::select(endless, soon).await {
+                futures::future::Either::Left(_) => panic!("nobody has sent anything"),
+                futures::future::Either::Right((none, _)) => assert_eq!(none, None),
+            }
+        }
+        assert_eq!(hasty.receive_within::<u64>(Duration::from_millis(20)).await, None);
+        assert!(pool.nodes().await.is_ok());
+    });
+    stop(pool);
+}
+
+#[test]
+fn settings_from_the_ends_of_time_are_taken() {
+    for (tick, silence) in [(Duration::ZERO, Duration::ZERO), (Duration::MAX, Duration::MAX)] {
+        let pool = pool("ends-of-time", |builder| builder.heartbeat(tick, silence));
+        let node = free("ends-of-time-free");
+        attach(&pool, &node).unwrap();
+        stop(pool);
+    }
+}
+
+#[test]
+fn a_node_that_another_pool_asks_still_reaches_its_own() {
+    let (mine, theirs) = (pool("mine", |builder| builder), pool("theirs", |builder| builder));
+    let (asked, friend) = (free("asked"), free("friend"));
+    attach(&mine, &asked).unwrap();
+    attach(&mine, &friend).unwrap();
+    let refused = attach(&theirs, &asked).unwrap_err();
+    assert!(refused.to_string().contains("in the pool of mine-master"), "{refused}");
+    // Answered over the connection on which that pool has told its members before.
+    block_on(async {
+        let friend = friend.pool().here();
+        let spawned = asked.pool().spawn_mfa_on(friend, "regression", "idle", ()).await;
+        assert!(spawned.is_ok(), "PE-3: {spawned:?}");
+    });
+    stop(mine);
+    stop(theirs);
+}
+
+#[test]
+fn a_pid_of_a_nodes_former_life_names_nobody_of_the_next() {
+    let pool = pool("lives", |builder| builder);
+    let killer = free("lives-killer");
+    attach(&pool, &killer).unwrap();
+    let first = free("lives-victim");
+    let name = first.pool().here();
+    let spawn = || async { pool.spawn_mfa_on(name, "regression", "idle", ()).await.unwrap() };
+    attach(&pool, &first).unwrap();
+    let former = block_on(spawn());
+    let mut watcher = pool.mailbox();
+    watcher.monitor(former);
+    first.stop();
+    block_on(watcher.receive_within::<Down>(PATIENCE)).expect("the first life has ended");
+    while block_on(pool.nodes()).unwrap().contains(&name) {}
+
+    let second = free("lives-victim");
+    attach(&pool, &second).unwrap();
+    let present = block_on(spawn());
+    assert_ne!(former, present);
+    watcher.monitor(present);
+    // The killer has not talked to either life before: the connection is made for this.
+    let mut killer = killer.pool().mailbox();
+    killer.exit(former, ExitReason::Kill);
+    killer.monitor(former);
+    let down = block_on(killer.receive_within::<Down>(PATIENCE)).expect("N6");
+    assert_eq!((down.pid, down.reason), (former, ExitReason::NoProc), "N6");
+    killer.send(present, ());
+    let down = block_on(watcher.receive_within::<Down>(PATIENCE)).expect("it was told to end");
+    assert_eq!((down.pid, down.reason), (present, ExitReason::Normal), "N6: it was not killed");
+    stop(pool);
+}
+
+#[test]
+fn arguments_too_long_for_a_frame_are_an_error_that_says_so() {
+    let pool = pool("long", |builder| builder);
+    let node = free("long-free");
+    attach(&pool, &node).unwrap();
+    let args = Value::Array(vec![Value::Binary(vec![0; 65 << 20])]);
+    let spawned = pool.spawn_mfa_on(node.pool().here(), "regression", "idle", args);
+    match block_on(spawned) {
+        Err(SpawnError::BadArguments { why, .. }) => assert!(why.contains("frame"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    stop(pool);
+}
+
+#[test]
+fn an_attach_that_fails_says_why_each_time() {
+    let pool = pool("unreachable", |builder| builder);
+    let nobody: NodeName = "nobody@nowhere".parse().unwrap();
+    // A port that was free a moment ago.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let attaches = (0..3).map(|_| pool.attach(nobody, address));
+    for refused in block_on(join_all(attaches)) {
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("refused") || refused.contains("not reached"), "{refused}");
+    }
+    stop(pool);
+}
+
+fn pool(name: &str, set: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Pool {
+    block_on(set(builder(name)).local(0).start()).unwrap()
+}
+
+fn free(name: &str) -> FreeNode {
+    block_on(builder(name).start_free("127.0.0.1:0".parse().unwrap())).unwrap()
+}
+
+fn builder(name: &str) -> PoolBuilder {
+    Pool::builder(name).cookie(Cookie::new("correct horse battery staple")).workers(1)
+}
+
+fn attach(pool: &Pool, node: &FreeNode) -> Result<bool, PoolError> {
+    block_on(pool.attach(node.pool().here(), node.pool().address()))
+}
+
+fn stop(pool: Pool) {
+    block_on(pool.stop()).unwrap();
+}
+
+/// Longer than anything takes that happens at all.
+const PATIENCE: Duration = Duration::from_secs(30);
