@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, Handler};
-use serde::Serialize;
+use actix::{Actor, Message};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::message::RemoteMessage;
 use crate::node::inbox::{Accepted, ActorBody, HostContext, Inbox};
@@ -43,7 +43,18 @@ pub trait Spawnable: Actor<Context: HostContext<Self>> + Sized {
     label = "`{M}` is not among the messages it handles",
     note = "add it to the registration: `remote_actor!({Self} as …, handles[…, {M}]);`"
 )]
-pub trait Accepts<M: RemoteMessage>: Spawnable + Handler<M> {}
+pub trait Accepts<M: RemoteMessage>: Spawnable {}
+
+/// A message that nobody can make, and that every registered actor accepts. If an actor accepted one
+/// message only, the compiler would take any message sent to it for a wrong one of that type, and not
+/// say what to add.
+#[doc(hidden)]
+#[derive(Serialize, Deserialize)]
+pub enum Never {}
+
+impl Message for Never {
+    type Result = ();
+}
 
 /// Starts an actix actor in the seat, on this thread's arbiter.
 #[doc(hidden)]

@@ -85,7 +85,7 @@ pub mod __private {
     pub use linkme;
     pub use rmp_serde::encode::Error as EncodeError;
 
-    pub use crate::actor::host;
+    pub use crate::actor::{Never, host};
     pub use crate::node::inbox::Accepted;
     pub use crate::node::output::say;
     pub use crate::node::registry::{ENTRIES, Entry, Started};

@@ -56,6 +56,7 @@ macro_rules! remote_actor {
             }
         }
         $(impl $crate::Accepts<$message> for $actor {})*
+        impl $crate::Accepts<$crate::__private::Never> for $actor {}
         const _: () = {
             fn start(
                 args: &[u8],
