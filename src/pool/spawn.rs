@@ -1,0 +1,413 @@
+//! Spawning: `pspawn` and its relatives, from the choice of a node to the pid.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Pool, SpawnError};
+use crate::actor::{Spawnable, host};
+use crate::addr::{RemoteAddr, SendError};
+use crate::node::answer::{Return, encode};
+use crate::node::cell::{Cell, current};
+use crate::node::inbox::{NO_ARGS, decode};
+use crate::node::link::{Link, PushError};
+use crate::node::seat::{Born, Seat};
+use crate::node::{Node, Outcome, Waiter};
+use crate::term::{ExitReason, Kind, NodeName, Pid, Ref};
+use crate::wire::{Control, Fault, Query, SpawnFault, SpawnOptions, SpawnOrder};
+
+impl Pool {
+    /// Starts an `A` on the node with the lowest expected load, and returns once it has a pid there.
+    ///
+    /// # Errors
+    /// [`SpawnError`], always within the pool's spawn time-out. [`SpawnError::NodeDown`] if the chosen
+    /// node is lost first; the actor may have lived briefly.
+    /// # Cancel safety
+    /// Not cancel safe: dropping the future may leave the actor running, unlinked.
+    pub async fn pspawn<A: Spawnable>(&self, args: A::Args) -> Result<RemoteAddr<A>, SpawnError> {
+        self.spawn_typed(None, args, Ties::none()).await
+    }
+
+    /// The same, linked from birth with the actor that calls this: one that dies at once is not missed
+    /// (rule L10). In plain async code use [`Ctx::pspawn_link`](crate::Ctx::pspawn_link) of a [`mailbox`](Pool::mailbox).
+    ///
+    /// # Errors
+    /// Those of [`pspawn`](Pool::pspawn), and [`SpawnError::NoCaller`] outside of an actor.
+    /// # Cancel safety
+    /// Not cancel safe: the actor may be running, and linked, all the same.
+    pub async fn pspawn_link<A: Spawnable>(
+        &self,
+        args: A::Args,
+    ) -> Result<RemoteAddr<A>, SpawnError> {
+        let caller = current().ok_or(SpawnError::NoCaller)?;
+        self.spawn_typed(None, args, Ties::link(&caller)).await
+    }
+
+    /// Starts an `A` on this node.
+    ///
+    /// # Errors
+    /// Those of [`pspawn`](Pool::pspawn).
+    /// # Cancel safety
+    /// Not cancel safe: the actor may be running all the same.
+    pub async fn spawn_on<A: Spawnable>(
+        &self,
+        node: NodeName,
+        args: A::Args,
+    ) -> Result<RemoteAddr<A>, SpawnError> {
+        self.spawn_typed(Some(node), args, Ties::none()).await
+    }
+
+    /// Starts a function process, or an actor (by its name and `new`), on the node with the lowest
+    /// expected load: `pool:pspawn(Module, Function, Args)`. `args` is a tuple or a list.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; a name that is not registered there is [`SpawnError::UnknownKind`], where Erlang
+    /// gives a pid that dies of `undef` (rule P27).
+    /// # Cancel safety
+    /// Not cancel safe: the process may be running all the same.
+    pub async fn pspawn_mfa(
+        &self,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+    ) -> Result<Pid, SpawnError> {
+        self.spawn_named(None, module, function, args, Ties::none()).await
+    }
+
+    /// The same, linked from birth with the actor that calls this.
+    ///
+    /// # Errors
+    /// Those of [`pspawn_mfa`](Pool::pspawn_mfa), and [`SpawnError::NoCaller`] outside of an actor.
+    /// # Cancel safety
+    /// Not cancel safe: the process may be running, and linked, all the same.
+    pub async fn pspawn_link_mfa(
+        &self,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+    ) -> Result<Pid, SpawnError> {
+        let caller = current().ok_or(SpawnError::NoCaller)?;
+        self.spawn_named(None, module, function, args, Ties::link(&caller)).await
+    }
+
+    /// The same on this node.
+    ///
+    /// # Errors
+    /// Those of [`pspawn_mfa`](Pool::pspawn_mfa).
+    /// # Cancel safety
+    /// Not cancel safe: the process may be running all the same.
+    pub async fn spawn_mfa_on(
+        &self,
+        node: NodeName,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+    ) -> Result<Pid, SpawnError> {
+        self.spawn_named(Some(node), module, function, args, Ties::none()).await
+    }
+
+    /// Starts a function on the node with the lowest expected load, and gives its pid and, once it has
+    /// returned, its result. The result has no deadline: the function's end is its end, and so is the
+    /// loss of its node.
+    ///
+    /// # Errors
+    /// [`SpawnError`] if it does not start.
+    /// # Cancel safety
+    /// Not cancel safe: the process may be running all the same.
+    pub async fn call<R: DeserializeOwned>(
+        &self,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+    ) -> Result<Running<R>, SpawnError> {
+        self.call_for(None, module, function, args).await
+    }
+
+    /// The same on this node.
+    ///
+    /// # Errors
+    /// Those of [`call`](Pool::call).
+    /// # Cancel safety
+    /// Not cancel safe: the process may be running all the same.
+    pub async fn call_on<R: DeserializeOwned>(
+        &self,
+        node: NodeName,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+    ) -> Result<Running<R>, SpawnError> {
+        self.call_for(Some(node), module, function, args).await
+    }
+
+    async fn call_for<R: DeserializeOwned>(
+        &self,
+        on: Option<NodeName>,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+    ) -> Result<Running<R>, SpawnError> {
+        let kind = Kind::new(module.to_owned(), function.to_owned());
+        let args = args_of(args)?;
+        let (node, placed) = self.node_for(on).await?;
+        let (tell, outcome) = oneshot::channel();
+        let waiter: Waiter = Box::new(move |ended| drop(tell.send(ended)));
+        let ties = Ties { placed, ..Ties::none() };
+        let pid = self.spawn(node, kind, Args::Named(args), ties, Some(waiter)).await?;
+        Ok(Running { pid, outcome, result: std::marker::PhantomData })
+    }
+
+    async fn place(&self) -> Result<NodeName, SpawnError> {
+        self.node().await.map_err(SpawnError::NoNode)
+    }
+
+    /// The connection to a node; none if it is this one.
+    fn way_to(&self, node: NodeName) -> Result<Option<Arc<Link>>, SpawnError> {
+        if node == self.node.name {
+            return Ok(None);
+        }
+        self.node.link_to(node).map(Some).map_err(|_| SpawnError::NodeDown { node })
+    }
+
+    pub(crate) async fn spawn_typed<A: Spawnable>(
+        &self,
+        on: Option<NodeName>,
+        args: A::Args,
+        ties: Ties,
+    ) -> Result<RemoteAddr<A>, SpawnError> {
+        let (node, placed) = self.node_for(on).await?;
+        let kind = Kind::new(A::KIND, "new");
+        let args = if node == self.node.name {
+            Args::Here(Box::new(move |seat: Seat| host::<A>(seat, args)))
+        } else {
+            let bytes = A::encode_args(&args).map_err(|why| SpawnError::BadArguments {
+                node,
+                kind: kind.clone(),
+                why: why.to_string(),
+            })?;
+            Args::Named(bytes)
+        };
+        let pid = self.spawn(node, kind, args, Ties { placed, ..ties }, None).await?;
+        Ok(RemoteAddr::new(pid, self.node.clone()))
+    }
+
+    pub(crate) async fn spawn_named(
+        &self,
+        on: Option<NodeName>,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+        ties: Ties,
+    ) -> Result<Pid, SpawnError> {
+        let args = args_of(args)?;
+        let (node, placed) = self.node_for(on).await?;
+        let kind = Kind::new(module.to_owned(), function.to_owned());
+        self.spawn(node, kind, Args::Named(args), Ties { placed, ..ties }, None).await
+    }
+
+    async fn node_for(&self, on: Option<NodeName>) -> Result<(NodeName, bool), SpawnError> {
+        match on {
+            Some(node) => Ok((node, false)),
+            None => Ok((self.place().await?, true)),
+        }
+    }
+
+    async fn spawn(
+        &self,
+        on: NodeName,
+        kind: Kind,
+        args: Args,
+        ties: Ties,
+        result: Option<Waiter>,
+    ) -> Result<Pid, SpawnError> {
+        let within = self.node.config.times.spawn;
+        let placed = ties.placed;
+        let link = self.way_to(on)?;
+        // Over the same connection as the order: its loss is the end of both questions.
+        let result =
+            result.map(|waiter| self.node.open_question(link.as_deref(), NO_DEADLINE, waiter));
+        let options = SpawnOptions {
+            link: ties.link.as_ref().map(|parent| parent.pid),
+            monitor: ties.monitor.as_ref().map(|(watcher, monitor)| (watcher.pid, *monitor)),
+            leader: current().map_or(self.node.name, |cell| cell.leader),
+            result,
+            placed,
+        };
+        let (tell, told) = oneshot::channel();
+        let node = self.node.clone();
+        let waiter: Waiter = Box::new(move |outcome| {
+            if let Outcome::Spawned(pid) = outcome {
+                ties.made(&node, pid);
+            }
+            let _ = tell.send(outcome); // the spawner may have gone
+        });
+        let question = self.node.open_question(link.as_deref(), within, waiter);
+        match (link, args) {
+            (None, args) => {
+                let asker = self.node.clone();
+                let born: Born = Box::new(move |born| {
+                    asker.close_question(
+                        question,
+                        match born {
+                            Ok(pid) => Outcome::Spawned(pid),
+                            Err(fault) => Outcome::Refused(fault),
+                        },
+                    );
+                });
+                let result = result.map(|question| Return { link: None, question });
+                match args {
+                    Args::Here(start) => {
+                        self.node.seat(kind.clone(), options, born, result, start);
+                    }
+                    Args::Named(args) => {
+                        self.node.start_kind(kind.clone(), args, options, born, result);
+                    }
+                }
+            }
+            (Some(link), Args::Named(args)) => {
+                let order = SpawnOrder { question, kind: kind.clone(), args, options };
+                if let Err(why) = link.push_control(&Control::Spawn(order)) {
+                    let outcome = match why {
+                        PushError::TooLong(..) => {
+                            Outcome::Refused(SpawnFault::BadArguments(why.to_string()))
+                        }
+                        PushError::Lost | PushError::OtherLife | PushError::Encode(_) => {
+                            Outcome::Lost
+                        }
+                    };
+                    self.node.close_question(question, outcome);
+                }
+            }
+            (Some(_), Args::Here(_)) => unreachable!("arguments for another node are encoded"),
+        }
+        let outcome = told.await.unwrap_or(Outcome::Lost);
+        let node = on;
+        let refused = match outcome {
+            Outcome::Spawned(pid) => return Ok(pid),
+            Outcome::Refused(SpawnFault::UnknownKind) => SpawnError::UnknownKind { node, kind },
+            Outcome::Refused(SpawnFault::BadArguments(why)) => {
+                SpawnError::BadArguments { node, kind, why }
+            }
+            Outcome::Refused(SpawnFault::NotAllowed) => SpawnError::NotAllowed { node, kind },
+            Outcome::Refused(SpawnFault::Stopping) => SpawnError::Stopping { node },
+            Outcome::TimedOut => SpawnError::TimedOut { node, kind, after: within },
+            Outcome::Lost | Outcome::Reply(_) | Outcome::Failed(_) | Outcome::Told(_) => {
+                SpawnError::NodeDown { node }
+            }
+        };
+        if let Some(result) = result {
+            self.node.give_up_question(result);
+        }
+        if placed {
+            self.unplace(node);
+        }
+        Err(refused)
+    }
+
+    /// Tells the master that its choice came to nothing.
+    fn unplace(&self, node: NodeName) {
+        let pool = self.clone();
+        self.node.on_io(async move {
+            // If the master cannot hear it, its count forgets the choice by itself.
+            let _ = pool.ask(Query::Unplace(node), pool.node.config.times.spawn).await;
+        });
+    }
+}
+
+/// What a new actor is made of.
+enum Args {
+    /// Here, as they are.
+    Here(Box<dyn FnOnce(Seat) + Send>),
+    /// Encoded as a MessagePack array.
+    Named(Vec<u8>),
+}
+
+/// Who is tied to a new actor from birth.
+pub(crate) struct Ties {
+    link: Option<Arc<Cell>>,
+    monitor: Option<(Arc<Cell>, Ref)>,
+    placed: bool,
+}
+
+impl Ties {
+    fn none() -> Ties {
+        Ties { link: None, monitor: None, placed: false }
+    }
+
+    pub(crate) fn link(parent: &Arc<Cell>) -> Ties {
+        Ties { link: Some(parent.clone()), ..Ties::none() }
+    }
+
+    pub(crate) fn monitor(watcher: &Arc<Cell>) -> (Ties, Ref) {
+        let monitor = watcher.node.new_ref();
+        (Ties { monitor: Some((watcher.clone(), monitor)), ..Ties::none() }, monitor)
+    }
+
+    /// The other ends of the ties, made before any signal of the new actor can come.
+    fn made(&self, node: &Arc<Node>, pid: Pid) {
+        if let Some(parent) = &self.link {
+            node.act(parent, |life, out| life.linked_from_birth(pid, out));
+        }
+        if let Some((watcher, monitor)) = &self.monitor {
+            node.act(watcher, |life, out| life.monitoring_from_birth(pid, *monitor, out));
+        }
+    }
+}
+
+fn args_of(args: impl Serialize) -> Result<Vec<u8>, SpawnError> {
+    let mut bytes = Vec::new();
+    encode(&args, &mut bytes).map_err(|why| SpawnError::NotArguments { why: why.to_string() })?;
+    match rmp::Marker::from_u8(bytes.first().copied().unwrap_or_default()) {
+        rmp::Marker::FixArray(_) | rmp::Marker::Array16 | rmp::Marker::Array32 => Ok(bytes),
+        rmp::Marker::Null => Ok(vec![NO_ARGS]),
+        _ => Err(SpawnError::NotArguments {
+            why: "expected a tuple or a list of arguments, like (1, \"x\"), (1,) or ()".to_owned(),
+        }),
+    }
+}
+
+/// A function that was started for its result. Await [`result`](Running::result).
+#[derive(Debug)]
+pub struct Running<R> {
+    pid: Pid,
+    outcome: oneshot::Receiver<Outcome>,
+    result: std::marker::PhantomData<fn() -> R>,
+}
+
+impl<R: DeserializeOwned> Running<R> {
+    /// The function's process.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// What the function returned.
+    ///
+    /// # Errors
+    /// [`SendError::Exit`] with the reason if it ended otherwise.
+    pub async fn result(self) -> Result<R, SendError> {
+        let pid = self.pid;
+        match self.outcome.await {
+            Ok(Outcome::Reply(bytes)) => {
+                decode(&bytes).map_err(|why| SendError::Undecodable { pid, why })
+            }
+            Ok(Outcome::Failed(Fault::Exit(reason))) => Err(SendError::Exit { pid, reason }),
+            Ok(Outcome::Failed(Fault::Undecodable(why))) => {
+                Err(SendError::Undecodable { pid, why })
+            }
+            Ok(Outcome::Failed(Fault::NotAccepted { .. } | Fault::NoAnswer)) => {
+                Err(SendError::NoAnswer { pid })
+            }
+            Ok(Outcome::TimedOut) => Err(SendError::TimedOut { pid, after: NO_DEADLINE }),
+            Ok(Outcome::Lost | Outcome::Spawned(_) | Outcome::Refused(_) | Outcome::Told(_))
+            | Err(oneshot::Canceled) => {
+                Err(SendError::Exit { pid, reason: ExitReason::NoConnection })
+            }
+        }
+    }
+}
+
+/// A function's own end is its deadline: it may compute for as long as it likes.
+const NO_DEADLINE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
