@@ -1,5 +1,6 @@
 //! pspawn's own actix context, and what an actor can do from inside: link, monitor, trap, exit.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, Weak};
 
 use actix::dev::{
@@ -9,10 +10,12 @@ use actix::{
     Actor, ActorContext, ActorFuture, ActorState, Addr, AsyncContext, Handler, Message, SpawnHandle,
 };
 
+use serde::de::DeserializeOwned;
+
 use crate::actor::{Down, Exited, on_down, on_exited};
 use crate::node::Node;
 use crate::node::cell::{Cell, current, exit, lock, must_yield};
-use crate::node::inbox::{HostContext, Inbox};
+use crate::node::inbox::{HostContext, Inbox, decode};
 use crate::pool::Pool;
 use crate::term::{ExitReason, Pid, Ref};
 use crate::wire::Signal;
@@ -197,7 +200,28 @@ fn inbox<A: Actor<Context: AsyncContext<A>>>(cell: &Cell, act: impl FnOnce(&Inbo
 /// The node that a value without one belongs to: that of the running actor, else the one that was
 /// started last in this OS process.
 pub(crate) fn ambient_node() -> Option<Arc<Node>> {
-    current().map(|cell| cell.node.clone()).or_else(|| lock(&DEFAULT_NODE).upgrade())
+    decoding_node().or_else(|| lock(&DEFAULT_NODE).upgrade())
+}
+
+/// The node that what is being decoded has come to; else that of the running actor.
+pub(crate) fn decoding_node() -> Option<Arc<Node>> {
+    DECODING.with_borrow(Clone::clone).or_else(|| current().map(|cell| cell.node.clone()))
+}
+
+/// Decodes what has come to this node, to plain async code perhaps: addresses in it belong there, whichever
+/// other nodes this OS process has.
+pub(crate) fn decode_at<T: DeserializeOwned>(node: &Arc<Node>, bytes: &[u8]) -> Result<T, String> {
+    let before = DECODING.replace(Some(node.clone()));
+    let _restore = Restore(before); // also if a value's own code panics
+    decode(bytes)
+}
+
+struct Restore(Option<Arc<Node>>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        DECODING.set(self.0.take());
+    }
 }
 
 pub(crate) fn set_default_node(node: &Arc<Node>) {
@@ -205,6 +229,10 @@ pub(crate) fn set_default_node(node: &Arc<Node>) {
 }
 
 static DEFAULT_NODE: Mutex<Weak<Node>> = Mutex::new(Weak::new());
+
+thread_local! {
+    static DECODING: RefCell<Option<Arc<Node>>> = const { RefCell::new(None) };
+}
 
 /// What an actix `Addr` of a hosted actor holds before senders have to wait: actix's own default.
 const MAILBOX_CAPACITY: usize = 16;

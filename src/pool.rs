@@ -14,7 +14,7 @@ use slog::Logger;
 
 use crate::actor::Spawnable;
 use crate::addr::{RemoteAddr, SendError};
-use crate::context::{ambient_node, set_default_node};
+use crate::context::{ambient_node, decode_at, set_default_node};
 use crate::cookie::{Cookie, CookieError};
 use crate::entry;
 use crate::hosts::{HostsError, HostsFile, is_this_host, own_host_name};
@@ -378,7 +378,10 @@ impl Pool {
         let spawned =
             self.spawn(node, kind, Args::Named(args_of(args)?), Ties::none(), Some(question)).await;
         match spawned {
-            Ok(pid) => Ok(Running { pid, outcome, result: std::marker::PhantomData }),
+            Ok(pid) => {
+                let pool = self.clone();
+                Ok(Running { pool, pid, outcome, result: std::marker::PhantomData })
+            }
             Err(why) => {
                 self.node.give_up_question(question);
                 Err(why)
@@ -616,6 +619,7 @@ fn args_of(args: impl Serialize) -> Result<Vec<u8>, SpawnError> {
 /// A function that was started for its result. Await [`result`](Running::result).
 #[derive(Debug)]
 pub struct Running<R> {
+    pool: Pool,
     pid: Pid,
     outcome: oneshot::Receiver<Outcome>,
     result: std::marker::PhantomData<fn() -> R>,
@@ -635,7 +639,7 @@ impl<R: DeserializeOwned> Running<R> {
     pub async fn result(self) -> Result<R, SendError> {
         let pid = self.pid;
         match self.outcome.await {
-            Ok(Outcome::Reply(bytes)) => crate::node::inbox::decode(&bytes)
+            Ok(Outcome::Reply(bytes)) => decode_at(&self.pool.node, &bytes)
                 .map_err(|why| SendError::Undecodable { pid, why }),
             Ok(Outcome::Failed(Fault::Exit(reason))) => Err(SendError::Exit { pid, reason }),
             Ok(Outcome::Failed(Fault::Undecodable(why))) => {

@@ -17,12 +17,12 @@ use serde::de::DeserializeOwned;
 
 use crate::actor::{Down, Exited, Spawnable};
 use crate::addr::{RemoteAddr, tell};
-use crate::context::exit_signal;
+use crate::context::{decode_at, exit_signal};
 use crate::core::life::Notice;
 use crate::node::Node;
 use crate::node::answer::Asker;
 use crate::node::cell::{Body, Cell, Mailbox, lock};
-use crate::node::inbox::{Queue, decode, log_dropped};
+use crate::node::inbox::{Queue, log_dropped};
 use crate::node::load::RunQueue;
 use crate::node::registry::{Started, decode_args};
 use crate::node::seat::{Seat, run};
@@ -197,7 +197,7 @@ impl Ctx {
         loop {
             let at = self.taken.iter().position(Letter::is::<T>);
             if let Some(letter) = at.and_then(|at| self.taken.remove(at)) {
-                match letter.open::<T>() {
+                match letter.open::<T>(&self.cell.node) {
                     Ok(message) => return Poll::Ready(message),
                     Err(why) => log_dropped(&self.cell, &format!("undecodable: {why}")),
                 }
@@ -252,13 +252,13 @@ impl Letter {
         }
     }
 
-    fn open<T: DeserializeOwned + Send + 'static>(self) -> Result<T, String> {
+    fn open<T: DeserializeOwned + Send + 'static>(self, node: &Arc<Node>) -> Result<T, String> {
         match self {
             Letter::Typed(message) => match message.downcast() {
                 Ok(message) => Ok(*message),
                 Err(_) => Err(format!("not a {}", type_name::<T>())),
             },
-            Letter::Raw { payload, .. } => decode(&payload),
+            Letter::Raw { payload, .. } => decode_at(node, &payload),
         }
     }
 }
