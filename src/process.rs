@@ -34,7 +34,7 @@ use crate::wire::{Fault, short_name, tag_of};
 /// A process from its own point of view: its pid, its mailbox and its ties.
 ///
 /// A function that was registered with [`remote_fn!`](crate::remote_fn) gets one as its first argument;
-/// [`Pool::mailbox`] gives one to plain async code. When it is dropped the process has ended.
+/// [`Pool::mailbox`] gives one to plain async code; when that is dropped, the process has ended.
 pub struct Ctx {
     cell: Arc<Cell>,
     letters: Arc<Letters>,
@@ -373,7 +373,7 @@ where
     let future = async move {
         let result = function.call(ctx, args).await;
         if let Some(asker) = asker {
-            asker.give(&result);
+            asker.give_named(&result);
         }
     };
     run(cell, Function(Box::pin(future)));
