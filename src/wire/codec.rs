@@ -166,7 +166,7 @@ pub(crate) fn read_body(mut body: Bytes) -> Result<Body, BodyError> {
 
 /// Decodes a MessagePack value.
 ///
-/// CD-1: each level of nesting costs stack, and a thread that runs out of it takes the whole OS process
+/// DP-1: each level of nesting costs stack, and a thread that runs out of it takes the whole OS process
 /// with it. So values are taken up to [`DEPTH_MAX`] levels.
 pub(crate) fn from_bytes<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
@@ -288,8 +288,8 @@ mod tests {
     fn a_value_that_is_nested_too_deep_is_an_error_and_no_stack_overflow() {
         let nested = |levels| [vec![0x91; levels], vec![0xC0]].concat();
         assert!(from_bytes::<rmpv::Value>(&nested(DEPTH_MAX - 1)).is_ok());
-        assert!(from_bytes::<rmpv::Value>(&nested(DEPTH_MAX + 1)).is_err(), "CD-1");
-        assert!(from_bytes::<rmpv::Value>(&nested(100_000)).is_err(), "CD-1");
+        assert!(from_bytes::<rmpv::Value>(&nested(DEPTH_MAX + 1)).is_err(), "DP-1");
+        assert!(from_bytes::<rmpv::Value>(&nested(100_000)).is_err(), "DP-1");
     }
 
     proptest! {

@@ -252,6 +252,13 @@ fn mac(cookie: &Cookie, side: Side, dialer: &Said, listener: &Said) -> Hmac<Sha2
     mac
 }
 
+/// A proof by the cookie `a secret of the docs`.
+#[cfg(test)]
+pub(super) fn proof_for_docs(dials: bool, dialer: &Said, listener: &Said) -> Greeting {
+    let side = if dials { Side::Dialer } else { Side::Listener };
+    Greeting::Proof(prove(&Cookie::new("a secret of the docs"), side, dialer, listener))
+}
+
 /// The longest greeting frame.
 pub(crate) const GREETING_BYTES_MAX: usize = 2048;
 

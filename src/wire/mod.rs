@@ -5,6 +5,8 @@
 //! an actor's messages are laid out by hand, all else is one [`Control`] value.
 
 mod codec;
+#[cfg(test)]
+mod golden;
 pub(crate) mod greeting;
 mod signal;
 mod tag;
