@@ -99,6 +99,7 @@ async fn an_actor_on_a_slave_is_linked_with_what_it_spawns() {
     for _ in 0..3 {
         let child = scout.send(LookAround).await.expect("it answers").child;
         pool.inbox.monitor(child.pid());
+        child.send(Say(0)).await.expect("the monitor has arrived before it");
     }
     pool.exit(scout.pid(), ExitReason::exit("go"));
     for _ in 0..3 {
