@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::actor::{Accepts, Spawnable};
 use crate::message::RemoteMessage;
-use crate::node::ambient::ambient_node;
+use crate::node::ambient::{ambient_node, decode_at, decoding_node};
 use crate::node::answer::encode;
 use crate::node::inbox::{Asked, decode};
 use crate::node::link::{Link, PushError};
@@ -278,11 +278,12 @@ impl<R: DeserializeOwned> Future for Request<R> {
             });
         }
         let Poll::Ready(outcome) = this.outcome.poll_unpin(cx) else { return Poll::Pending };
-        this.close();
-        Poll::Ready(match outcome {
-            Ok(Outcome::Reply(bytes)) => {
-                decode(&bytes).map_err(|why| SendError::Undecodable { pid: this.to, why })
+        let ended = match outcome {
+            Ok(Outcome::Reply(bytes)) => match &this.put {
+                Some((node, _)) => decode_at(node, &bytes),
+                None => decode(&bytes),
             }
+            .map_err(|why| SendError::Undecodable { pid: this.to, why }),
             Ok(Outcome::Failed(fault)) => Err(this.fault(fault)),
             Ok(Outcome::TimedOut) => Err(SendError::TimedOut { pid: this.to, after: this.within }),
             Ok(Outcome::Lost) | Err(oneshot::Canceled) => Err(this.exit(ExitReason::NoConnection)),
@@ -290,7 +291,9 @@ impl<R: DeserializeOwned> Future for Request<R> {
                 let why = "an answer to another question".to_owned();
                 Err(SendError::Undecodable { pid: this.to, why })
             }
-        })
+        };
+        this.close();
+        Poll::Ready(ended)
     }
 }
 
@@ -399,7 +402,7 @@ impl SendError {
     }
 }
 
-// What travels of an address is the pid; the node it is used from is the one where it is used.
+// What travels of an address is the pid; the node it is used from is the one that it has come to.
 
 impl<A: Actor> Serialize for RemoteAddr<A> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -410,7 +413,7 @@ impl<A: Actor> Serialize for RemoteAddr<A> {
 impl<'de, A: Actor> Deserialize<'de> for RemoteAddr<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RemoteAddr<A>, D::Error> {
         let pid = Pid::deserialize(deserializer)?;
-        Ok(RemoteAddr { pid, node: None, actor: PhantomData })
+        Ok(RemoteAddr { pid, node: decoding_node(), actor: PhantomData })
     }
 }
 
@@ -443,7 +446,7 @@ impl<M: RemoteMessage> Serialize for RemoteRecipient<M> {
 impl<'de, M: RemoteMessage> Deserialize<'de> for RemoteRecipient<M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RemoteRecipient<M>, D::Error> {
         let pid = Pid::deserialize(deserializer)?;
-        Ok(RemoteRecipient { pid, node: None, message: PhantomData })
+        Ok(RemoteRecipient { pid, node: decoding_node(), message: PhantomData })
     }
 }
 

@@ -9,7 +9,9 @@ use actix::dev::{
 use actix::{
     Actor, ActorContext, ActorFuture, ActorState, Addr, AsyncContext, Handler, Message, SpawnHandle,
 };
+use serde::Serialize;
 
+use crate::addr::tell;
 use crate::message::{Down, Exited};
 use crate::node::cell::{Cell, current, must_yield};
 use crate::node::inbox::{HostContext, Inbox};
@@ -111,6 +113,17 @@ pub trait ProcessContext<A: Actor<Context = Self>>: AsyncContext<A> {
     /// The pool that this actor's node is in.
     fn pool(&self) -> Pool {
         Pool::of(&me().node)
+    }
+
+    /// Sends a message to a process or an actor on any node, by pid. To the dead it vanishes (rule O2).
+    fn send<T>(&self, to: Pid, message: T)
+    where
+        T: Serialize + Send + 'static,
+    {
+        let node = &me().node;
+        if let Err(why) = tell(node, to, message) {
+            slog::debug!(node.log, "message dropped"; "pid" => %to, "reason" => %why);
+        }
     }
 
     /// Whether exit signals of linked actors become [`Exited`] messages instead of ending this one:

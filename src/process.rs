@@ -20,9 +20,10 @@ use crate::addr::{RemoteAddr, tell};
 use crate::core::life::Notice;
 use crate::message::{Down, Exited};
 use crate::node::Node;
+use crate::node::ambient::decode_at;
 use crate::node::answer::Asker;
 use crate::node::cell::{Body, Cell, Mailbox, lock};
-use crate::node::inbox::{Queue, decode, decode_args, log_dropped};
+use crate::node::inbox::{Queue, decode_args, log_dropped};
 use crate::node::load::RunQueue;
 use crate::node::registry::Started;
 use crate::node::seat::{Seat, run};
@@ -33,7 +34,7 @@ use crate::wire::{Fault, short_name, tag_of};
 /// A process from its own point of view: its pid, its mailbox and its ties.
 ///
 /// A function that was registered with [`remote_fn!`](crate::remote_fn) gets one as its first argument;
-/// [`Pool::mailbox`] gives one to plain async code. When it is dropped the process has ended.
+/// [`Pool::mailbox`] gives one to plain async code; when that is dropped, the process has ended.
 pub struct Ctx {
     cell: Arc<Cell>,
     letters: Arc<Letters>,
@@ -197,7 +198,7 @@ impl Ctx {
         loop {
             let at = self.taken.iter().position(Letter::is::<T>);
             if let Some(letter) = at.and_then(|at| self.taken.remove(at)) {
-                match letter.open::<T>() {
+                match letter.open::<T>(&self.cell.node) {
                     Ok(message) => return Poll::Ready(message),
                     Err(why) => log_dropped(&self.cell, &format!("undecodable: {why}")),
                 }
@@ -260,13 +261,13 @@ impl Letter {
         }
     }
 
-    fn open<T: DeserializeOwned + Send + 'static>(self) -> Result<T, String> {
+    fn open<T: DeserializeOwned + Send + 'static>(self, node: &Arc<Node>) -> Result<T, String> {
         match self {
             Letter::Typed(message) => match message.downcast() {
                 Ok(message) => Ok(*message),
                 Err(_) => Err(format!("not a {}", type_name::<T>())),
             },
-            Letter::Raw { payload, .. } => decode(&payload),
+            Letter::Raw { payload, .. } => decode_at(node, &payload),
         }
     }
 }
@@ -372,7 +373,7 @@ where
     let future = async move {
         let result = function.call(ctx, args).await;
         if let Some(asker) = asker {
-            asker.give(&result);
+            asker.give_named(&result);
         }
     };
     run(cell, Function(Box::pin(future)));

@@ -19,7 +19,7 @@ async fn the_end_of_either_end_ends_the_other() {
             let (maker, other) = (pool.puppet(here).await, pool.puppet(there).await);
             pool.link(maker, other).await;
             let (dies, follows) = if first { (maker, other) } else { (other, maker) };
-            let monitor = pool.inbox.monitor(follows);
+            let monitor = pool.watch(follows).await;
             pool.inbox.send(dies, Order::End(boom()));
             let down = pool.next_down().await;
             assert_eq!(down, Down { monitor, pid: follows, reason: boom() });
@@ -139,7 +139,7 @@ async fn a_killed_slave_breaks_its_links_with_noconnection() {
         let (linked, beyond) = (pool.puppet(node).await, pool.puppet(node).await);
         pool.link(linked, lost).await;
         pool.link(beyond, linked).await;
-        pool.inbox.monitor(beyond);
+        pool.watch(beyond).await;
     }
     pool.inbox.link(lost);
     pool.kill(slaves[0]).await;
@@ -215,7 +215,7 @@ async fn a_linked_child_ends_with_its_parent() {
             panic!("it spawns")
         };
         pool.order(parent, Order::Settle(child)).await;
-        let monitor = pool.inbox.monitor(child);
+        let monitor = pool.watch(child).await;
         pool.inbox.send(parent, Order::Panic);
         let down = pool.next_down().await;
         assert_eq!((down.monitor, down.pid), (monitor, child));
@@ -298,7 +298,7 @@ async fn kill_cannot_be_trapped_but_killed_can() {
         }
         pool.link(trapper, victim).await;
         pool.link(other, victim).await;
-        let monitor = pool.inbox.monitor(other);
+        let monitor = pool.watch(other).await;
         pool.order(trapper, Order::Exit(victim, ExitReason::Kill)).await;
         let heard = pool.order(trapper, Order::NextExit).await;
         assert_eq!(heard, Done::Exited(Exited { pid: victim, reason: ExitReason::Killed }));
@@ -318,7 +318,7 @@ async fn a_kill_of_its_own_making_can_be_trapped_by_partners() {
         pool.order(trapper, Order::Trap(true)).await;
         pool.link(trapper, ends).await;
         pool.link(other, ends).await;
-        let monitor = pool.inbox.monitor(other);
+        let monitor = pool.watch(other).await;
         pool.inbox.send(ends, Order::End(ExitReason::Kill));
         let heard = pool.order(trapper, Order::NextExit).await;
         assert_eq!(heard, Done::Exited(Exited { pid: ends, reason: ExitReason::Kill }));

@@ -1,13 +1,39 @@
 //! Which node a value belongs to that does not say so: an address that has come in a message.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, Weak};
+
+use serde::de::DeserializeOwned;
 
 use super::Node;
 use super::cell::{current, lock};
+use super::inbox::decode;
 
-/// The node of the running actor; outside of actors the one that was started last in this OS process.
+/// The node that a value without one belongs to: that of the running actor, else the one that was
+/// started last in this OS process.
 pub(crate) fn ambient_node() -> Option<Arc<Node>> {
-    current().map(|cell| cell.node.clone()).or_else(|| lock(&DEFAULT_NODE).upgrade())
+    decoding_node().or_else(|| lock(&DEFAULT_NODE).upgrade())
+}
+
+/// The node that what is being decoded has come to; else that of the running actor.
+pub(crate) fn decoding_node() -> Option<Arc<Node>> {
+    DECODING.with_borrow(Clone::clone).or_else(|| current().map(|cell| cell.node.clone()))
+}
+
+/// Decodes what has come to this node, to plain async code perhaps: addresses in it belong there, whichever
+/// other nodes this OS process has.
+pub(crate) fn decode_at<T: DeserializeOwned>(node: &Arc<Node>, bytes: &[u8]) -> Result<T, String> {
+    let before = DECODING.replace(Some(node.clone()));
+    let _restore = Restore(before); // also if a value's own code panics
+    decode(bytes)
+}
+
+struct Restore(Option<Arc<Node>>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        DECODING.set(self.0.take());
+    }
 }
 
 pub(crate) fn set_default_node(node: &Arc<Node>) {
@@ -15,3 +41,7 @@ pub(crate) fn set_default_node(node: &Arc<Node>) {
 }
 
 static DEFAULT_NODE: Mutex<Weak<Node>> = Mutex::new(Weak::new());
+
+thread_local! {
+    static DECODING: RefCell<Option<Arc<Node>>> = const { RefCell::new(None) };
+}

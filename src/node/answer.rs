@@ -75,9 +75,19 @@ impl Asker {
         Asker { cell, to: Some(to) }
     }
 
-    pub(crate) fn give<R: Serialize>(mut self, result: &R) {
+    fn give<R: Serialize>(mut self, result: &R) {
         if let Some(to) = self.to.take() {
-            to.give(&self.cell.node, result);
+            to.give(&self.cell.node, |out| encode(result, out));
+        }
+    }
+
+    /// Answers with the result of a function. Who asked may know its fields by their names only, so
+    /// structs are maps here; serde reads either.
+    pub(crate) fn give_named<R: Serialize>(mut self, result: &R) {
+        if let Some(to) = self.to.take() {
+            to.give(&self.cell.node, |out| {
+                result.serialize(&mut rmp_serde::Serializer::new(out).with_struct_map())
+            });
         }
     }
 
@@ -99,17 +109,21 @@ impl Drop for Asker {
 }
 
 impl Return {
-    fn give<R: Serialize>(self, node: &Arc<Node>, result: &R) {
+    fn give(
+        self,
+        node: &Arc<Node>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>,
+    ) {
         let Some(link) = &self.link else {
             let mut bytes = Vec::new();
-            let outcome = match encode(result, &mut bytes) {
+            let outcome = match write(&mut bytes) {
                 Ok(()) => Outcome::Reply(bytes.into()),
                 Err(why) => Outcome::Failed(Fault::Undecodable(why.to_string())),
             };
             return node.close_question(self.question, outcome);
         };
         let head = Head::Reply { question: self.question };
-        let put = link.push(None, head, |out| encode(result, out));
+        let put = link.push(None, head, write);
         if let Err(why) = put {
             self.fail(node, Fault::Undecodable(format!("the answer cannot be sent: {why}")));
         }

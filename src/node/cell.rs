@@ -238,7 +238,7 @@ impl Cell {
         self.node.give_up_question(self.zombie_watch.swap(0, Ordering::AcqRel));
         stop();
         self.mailbox.clear();
-        // CE-2: a zombie's end was told when it was found to be one.
+        // CE-1: an actor ends once for everybody else; a zombie's end was told when it was found out.
         if let Some(reason) = ended {
             self.tell_end(reason, effects);
         }

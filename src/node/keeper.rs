@@ -50,6 +50,11 @@ impl Handler<Tied> for Keeper {
     type Result = ();
 
     fn handle(&mut self, Tied { link, number }: Tied, _: &mut Context<Self>) {
+        // KP-2: of an actor that has left the table its end has been or will be told; a tie that is
+        // noted after that would stay for as long as the connection.
+        if self.node.cell(number).is_none() {
+            return;
+        }
         // KP-1: a tie made while the connection was being lost breaks too.
         if link.phase() == Phase::Lost {
             return self.break_ties(number, link.peer, None);

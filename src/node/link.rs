@@ -151,7 +151,10 @@ impl Link {
             (Phase::Up(_) | Phase::Connecting, _) => {}
         }
         let start = out.data.len();
-        write(&mut out.data)?;
+        let mut frame = Unfinished { data: &mut out.data, start, keep: false };
+        write(frame.data)?;
+        frame.keep = true;
+        drop(frame);
         if out.phase == Phase::Connecting
             && let Some(life) = life
         {
@@ -290,6 +293,21 @@ impl Link {
     }
 }
 
+/// LI-2: a frame is in the buffer whole or not at all, also if encoding a value of the user's panics.
+struct Unfinished<'a> {
+    data: &'a mut Vec<u8>,
+    start: usize,
+    keep: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.keep {
+            self.data.truncate(self.start);
+        }
+    }
+}
+
 impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -318,6 +336,21 @@ mod tests {
     use super::*;
     use crate::term::{ExitReason, Pid};
     use crate::wire::{Body, Signal, Splitter, read_body};
+
+    #[test]
+    fn a_frame_whose_value_panics_leaves_nothing_in_the_buffer_li2() {
+        let link = connecting(1 << 20);
+        let panicking = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            link.push(None, Head::Reply { question: 1 }, |out| {
+                out.push(0xC0);
+                panic!("this value does not want to be sent");
+            })
+        }));
+        assert!(panicking.is_err());
+        link.push_control(&Control::Bye).unwrap();
+        let sent = waiting(&link);
+        assert!(matches!(sent[..], [Body::Control(Control::Bye)]), "{sent:?}");
+    }
 
     #[test]
     fn frames_for_a_former_life_do_not_reach_the_next() {

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::NoWay;
 use super::cell::lock;
 use super::link::{Link, Phase};
+use super::routes::NoWay;
 use crate::term::NodeName;
 use crate::wire::MemberInfo;
 use crate::wire::greeting::{Hello, Refusal};

@@ -134,7 +134,7 @@ pub enum SpawnError {
         kind: Kind,
     },
     /// The node was lost, or cannot be reached. The actor may have lived briefly.
-    #[error("{node} is down")]
+    #[error("{node} is down, or not in the pool")]
     NodeDown {
         /// The node.
         node: NodeName,

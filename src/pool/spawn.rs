@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 use super::{Pool, SpawnError};
 use crate::actor::{Spawnable, host};
 use crate::addr::{RemoteAddr, SendError};
+use crate::node::ambient::decode_at;
 use crate::node::answer::{Return, encode};
 use crate::node::cell::{Cell, current};
-use crate::node::inbox::{NO_ARGS, decode};
+use crate::node::inbox::NO_ARGS;
 use crate::node::link::{Link, PushError};
 use crate::node::seat::{Born, Seat};
 use crate::node::{Node, Outcome, Waiter};
@@ -156,7 +157,7 @@ impl Pool {
         let waiter: Waiter = Box::new(move |ended| drop(tell.send(ended)));
         let ties = Ties { placed, ..Ties::none() };
         let pid = self.spawn(node, kind, Args::Named(args), ties, Some(waiter)).await?;
-        Ok(Running { pid, outcome, result: std::marker::PhantomData })
+        Ok(Running { pool: self.clone(), pid, outcome, result: std::marker::PhantomData })
     }
 
     async fn place(&self) -> Result<NodeName, SpawnError> {
@@ -371,6 +372,7 @@ fn args_of(args: impl Serialize) -> Result<Vec<u8>, SpawnError> {
 /// A function that was started for its result. Await [`result`](Running::result).
 #[derive(Debug)]
 pub struct Running<R> {
+    pool: Pool,
     pid: Pid,
     outcome: oneshot::Receiver<Outcome>,
     result: std::marker::PhantomData<fn() -> R>,
@@ -390,9 +392,8 @@ impl<R: DeserializeOwned> Running<R> {
     pub async fn result(self) -> Result<R, SendError> {
         let pid = self.pid;
         match self.outcome.await {
-            Ok(Outcome::Reply(bytes)) => {
-                decode(&bytes).map_err(|why| SendError::Undecodable { pid, why })
-            }
+            Ok(Outcome::Reply(bytes)) => decode_at(&self.pool.node, &bytes)
+                .map_err(|why| SendError::Undecodable { pid, why }),
             Ok(Outcome::Failed(Fault::Exit(reason))) => Err(SendError::Exit { pid, reason }),
             Ok(Outcome::Failed(Fault::Undecodable(why))) => {
                 Err(SendError::Undecodable { pid, why })

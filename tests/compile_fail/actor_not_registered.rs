@@ -1,5 +1,6 @@
 //! The actor is one, but no node knows how to construct it.
 
+use pspawn::Spawnable;
 use pspawn::prelude::*;
 
 struct Counter;
@@ -8,10 +9,10 @@ impl Actor for Counter {
     type Context = Context<Self>;
 }
 
-async fn start(pool: Pool) {
-    let _ = pool.pspawn::<Counter>(()).await;
-}
+// The bound of every door that starts an actor; of its own here, so that the expected message
+// quotes no signature of the library.
+fn start<A: Spawnable>() {}
 
 fn main() {
-    let _ = start;
+    start::<Counter>();
 }

@@ -209,7 +209,7 @@ pub enum Done {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Echo;
+pub struct Echo;
 
 impl TestPool {
     /// Starts a puppet there.
@@ -236,6 +236,14 @@ impl TestPool {
             panic!("that was no answer to it");
         };
         self.order(a, Order::Settle(b)).await;
+        monitor
+    }
+
+    /// Lets the mailbox watch a puppet, and waits until that is known there.
+    pub async fn watch(&mut self, puppet: Pid) -> Ref {
+        let monitor = self.inbox.monitor(puppet);
+        self.inbox.send(puppet, Order::Echo(self.inbox.pid()));
+        self.next::<Echo>().await;
         monitor
     }
 

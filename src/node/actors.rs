@@ -1,0 +1,129 @@
+//! A node's actors: who lives here, and how one more comes to.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::answer::Return;
+use super::cell::Cell;
+use super::keeper::Ended;
+use super::load::Blocking;
+use super::seat::{Born, Seat};
+use super::{Node, Worker, registry};
+use crate::core::life::Effect;
+use crate::term::{Kind, Pid, Ref};
+use crate::wire::{SpawnFault, SpawnOptions};
+
+impl Node {
+    pub(crate) fn new_pid(&self) -> Pid {
+        Pid::new(self.name, self.incarnation, self.new_number())
+    }
+
+    /// In whose name the node itself sends signals.
+    pub(crate) fn own_pid(&self) -> Pid {
+        Pid::new(self.name, self.incarnation, 0)
+    }
+
+    pub(crate) fn new_ref(&self) -> Ref {
+        Ref::new(self.name, self.incarnation, self.new_number())
+    }
+
+    fn new_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn live_here(&self, cell: Arc<Cell>) {
+        self.table.insert(cell);
+    }
+
+    /// How many actors live here.
+    pub(crate) fn actors(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn cell(&self, number: u64) -> Option<Arc<Cell>> {
+        self.table.get(number)
+    }
+
+    /// The actor of this pid, if it lives on this node in this life of it.
+    pub(crate) fn cell_of(&self, pid: Pid) -> Option<Arc<Cell>> {
+        let mine = pid.node() == self.name && pid.incarnation() == self.incarnation;
+        if mine { self.table.get(pid.number()) } else { None }
+    }
+
+    /// An actor has ended; `effects` are for whoever is tied to it.
+    pub(crate) fn ended(self: &Arc<Self>, cell: &Cell, effects: Vec<Effect>) {
+        self.table.remove(cell.pid.number());
+        if !effects.is_empty() || cell.was_tied() {
+            match self.hands.get() {
+                Some(hands) => hands.keeper.do_send(Ended { pid: cell.pid, effects }),
+                None => self.carry_out(cell.pid, effects),
+            }
+        }
+    }
+
+    /// The arbiter with the least to do, in turn among equals.
+    fn worker(&self) -> Option<&Worker> {
+        let workers = &self.hands.get()?.workers;
+        let turn = self.next_worker.fetch_add(1, Ordering::Relaxed);
+        (0..workers.len())
+            .map(|at| &workers[(turn + at) % workers.len()])
+            .min_by_key(|worker| worker.queue.len() + worker.queue.running())
+    }
+
+    /// Gives a seat on some arbiter to `start`.
+    pub(crate) fn seat(
+        self: &Arc<Self>,
+        kind: Kind,
+        options: SpawnOptions,
+        born: Born,
+        result: Option<Return>,
+        start: impl FnOnce(Seat) + Send + 'static,
+    ) {
+        if self.is_stopping() {
+            return born(Err(SpawnFault::Stopping));
+        }
+        let worker = self.worker().expect("a node that others can reach has arbiters");
+        let seat = Seat::new(self.clone(), kind, options, worker.queue.clone(), born, result);
+        // A dead arbiter drops the seat unused, and the asker hears of it.
+        worker.arbiter.spawn_fn(move || start(seat));
+    }
+
+    /// Starts what `kind` names.
+    pub(crate) fn start_kind(
+        self: &Arc<Self>,
+        kind: Kind,
+        args: Vec<u8>,
+        options: SpawnOptions,
+        born: Born,
+        result: Option<Return>,
+    ) {
+        let Some(entry) = registry::entry(&kind) else { return born(Err(SpawnFault::UnknownKind)) };
+        if entry.guarded && !self.config.allow.iter().any(|allowed| allowed == entry.module) {
+            return born(Err(SpawnFault::NotAllowed));
+        }
+        self.seat(kind, options, born, result, move |seat| {
+            if let Err(refused) = (entry.start)(&args, seat) {
+                let (seat, why) = *refused;
+                seat.refuse(SpawnFault::BadArguments(why));
+            }
+        });
+    }
+
+    pub(crate) fn count_accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Actors of this node that are ready to run and do not: `statistics(run_queue)`.
+    pub(crate) fn run_queue(&self) -> usize {
+        let workers = self.hands.get().map_or(&[][..], |hands| &hands.workers);
+        workers.iter().map(|worker| worker.queue.len() as usize).sum()
+    }
+
+    pub(crate) fn blocking(&self) -> Option<Arc<Blocking>> {
+        self.hands.get().map(|hands| hands.blocking.clone())
+    }
+}

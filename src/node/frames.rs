@@ -1,0 +1,95 @@
+//! What comes over a connection: each frame to whom it is for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use slog::debug;
+
+use super::answer::{self, Return};
+use super::link::Link;
+use super::role::RoleEvent;
+use super::seat::Born;
+use super::{Node, Outcome};
+use crate::core::life::Effect;
+use crate::term::{ExitReason, Pid};
+use crate::wire::{Control, Fault, SpawnOrder};
+
+impl Node {
+    /// A frame that is no actor's message has come over `link`.
+    pub(crate) fn on_control(self: &Arc<Self>, link: &Arc<Link>, control: Control) {
+        match control {
+            Control::Tick => {}
+            Control::Load(report) => self.role(RoleEvent::Load { node: link.peer, report }),
+            Control::Signal { to, signal } => {
+                let to = Pid::new(self.name, self.incarnation, to);
+                self.carry_out(to, vec![Effect::Tell { to, signal }]);
+            }
+            Control::Spawn(order) => self.on_spawn_order(link, order),
+            Control::Spawned { question, pid } => {
+                self.close_question(question, Outcome::Spawned(pid));
+            }
+            Control::SpawnRefused { question, fault } => {
+                self.close_question(question, Outcome::Refused(fault));
+            }
+            Control::Failed { question, fault } => {
+                self.close_question(question, Outcome::Failed(fault));
+            }
+            Control::Ask { question, query } => {
+                let to = Return { link: Some(link.clone()), question };
+                self.role(RoleEvent::Asked { query, to });
+            }
+            Control::Told { question, answer } => {
+                self.close_question(question, Outcome::Told(answer))
+            }
+            Control::Members(members) => {
+                // A node that this one only talks to tells every connected node of its own pool.
+                if !self.peers.learn(link.peer, &members) {
+                    debug!(self.log, "not my master's members"; "from" => %link.peer);
+                }
+            }
+            Control::Halt => self.role(RoleEvent::Halt { from: link.peer }),
+            Control::Bye => {} // its connection's reader ends with it
+            Control::Output { pid, stream, line } => self.show(pid, stream, line),
+        }
+    }
+
+    fn on_spawn_order(self: &Arc<Self>, link: &Arc<Link>, order: SpawnOrder) {
+        let SpawnOrder { question, kind, args, options } = order;
+        let asker = link.clone();
+        let born: Born = Box::new(move |born| {
+            asker.tell(&match born {
+                Ok(pid) => Control::Spawned { question, pid },
+                Err(fault) => Control::SpawnRefused { question, fault },
+            });
+        });
+        let result = options.result.map(|question| Return { link: Some(link.clone()), question });
+        self.start_kind(kind, args, options, born, result);
+    }
+
+    /// A message for the actor of this number has come over `link`.
+    pub(crate) fn on_message(self: &Arc<Self>, to: u64, tag: u32, payload: Bytes) {
+        // A message to the dead vanishes (O2).
+        if let Some(cell) = self.table.get(to) {
+            cell.push_raw(tag, payload, None);
+        }
+    }
+
+    /// The same, and an answer is wanted.
+    pub(crate) fn on_request(
+        self: &Arc<Self>,
+        link: &Arc<Link>,
+        to: u64,
+        tag: u32,
+        question: u64,
+        payload: Bytes,
+    ) {
+        let asker = Return { link: Some(link.clone()), question };
+        match self.table.get(to) {
+            Some(cell) => {
+                let asker = answer::Asker::new(cell.clone(), asker);
+                cell.push_raw(tag, payload, Some(asker));
+            }
+            None => asker.fail(self, Fault::Exit(ExitReason::NoProc)),
+        }
+    }
+}
