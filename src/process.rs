@@ -85,7 +85,7 @@ impl Ctx {
     /// [`Exited`] and [`Down`] are received like any other type.
     ///
     /// # Panics
-    /// In plain async code, if the mailbox was killed.
+    /// In plain async code, if the mailbox was killed, or its node has stopped.
     /// # Cancel safety
     /// Cancel safe: a message is taken only when this returns it.
     pub async fn receive<T>(&mut self) -> T

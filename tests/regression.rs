@@ -200,3 +200,13 @@ fn stop(pool: Pool) {
 
 /// Longer than anything takes that happens at all.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A mailbox of plain async code has no task that its node could end: whoever waited on it waited on.
+#[test]
+fn whoever_waits_on_a_mailbox_hears_that_its_node_has_stopped() {
+    let pool = pool("waiting", |builder| builder);
+    let mut mailbox = pool.mailbox();
+    let waits = std::thread::spawn(move || block_on(mailbox.receive::<u8>()));
+    block_on(pool.stop()).unwrap();
+    assert!(waits.join().is_err(), "there was nothing to receive");
+}

@@ -139,6 +139,9 @@ async fn a_refused_spawn_names_the_node_and_the_kind() {
         let expected = SpawnError::NotAllowed { node, kind };
         assert!(expected.to_string().contains("--allow spawn_guarded"), "{expected}");
         assert_eq!(guarded, Err(expected));
+        let typed = pool.spawn_on::<Safe>(node, ()).await;
+        let kind = Kind::new("spawn_safe", "new");
+        assert_eq!(typed, Err(SpawnError::NotAllowed { node, kind }));
     }
     let no_list = pool.pspawn_mfa("spawn", "cube_of", 3).await;
     assert!(matches!(no_list, Err(SpawnError::NotArguments { .. })), "{no_list:?}");
@@ -559,3 +562,11 @@ remote_fn!("spawn": passes_on, cube, cube_of, fails, stops, waits, relay, tells,
 
 async fn shell(_: Ctx) {}
 remote_fn!("spawn_guarded" guarded: shell);
+
+struct Safe;
+
+impl Actor for Safe {
+    type Context = Context<Self>;
+}
+
+remote_actor!(Safe as "spawn_safe" guarded, new() = Safe, handles[]);

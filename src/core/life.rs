@@ -147,6 +147,13 @@ impl Life {
         true
     }
 
+    /// The node ends, and the actor with it, whether or not it traps.
+    pub(crate) fn shut_down(&mut self, out: &mut Vec<Effect>) {
+        if self.is_running() {
+            self.doom_with(ExitReason::Shutdown, out);
+        }
+    }
+
     /// Takes in a signal from another actor, or from myself.
     pub(crate) fn signal(&mut self, signal: Signal, out: &mut Vec<Effect>) {
         if !self.is_running() {

@@ -71,7 +71,7 @@ impl Node {
     }
 
     /// Gives a seat on some arbiter to `start`.
-    pub(crate) fn seat(
+    fn seat(
         self: &Arc<Self>,
         kind: Kind,
         options: SpawnOptions,
@@ -98,7 +98,7 @@ impl Node {
         result: Option<Return>,
     ) {
         let Some(entry) = registry::entry(&kind) else { return born(Err(SpawnFault::UnknownKind)) };
-        if entry.guarded && !self.config.allow.iter().any(|allowed| allowed == entry.module) {
+        if !self.allows(entry) {
             return born(Err(SpawnFault::NotAllowed));
         }
         self.seat(kind, options, born, result, move |seat| {
@@ -107,6 +107,25 @@ impl Node {
                 seat.refuse(SpawnFault::BadArguments(why));
             }
         });
+    }
+
+    /// Starts an actor of this node's own code, whose arguments need no decoding.
+    pub(crate) fn start_typed(
+        self: &Arc<Self>,
+        kind: Kind,
+        options: SpawnOptions,
+        born: Born,
+        start: impl FnOnce(Seat) + Send + 'static,
+    ) {
+        match registry::entry(&kind) {
+            Some(entry) if !self.allows(entry) => born(Err(SpawnFault::NotAllowed)),
+            Some(_) | None => self.seat(kind, options, born, None, start),
+        }
+    }
+
+    /// What is guarded starts only where the master allows it by name.
+    fn allows(&self, entry: &registry::Entry) -> bool {
+        !entry.guarded || self.config.allow.iter().any(|allowed| allowed == entry.module)
     }
 
     pub(crate) fn count_accepted(&self) {

@@ -151,10 +151,7 @@ impl Link {
             (Phase::Up(_) | Phase::Connecting, _) => {}
         }
         let start = out.data.len();
-        let mut frame = Unfinished { data: &mut out.data, start, keep: false };
-        write(frame.data)?;
-        frame.keep = true;
-        drop(frame);
+        write(&mut out.data)?;
         if out.phase == Phase::Connecting
             && let Some(life) = life
         {
@@ -290,21 +287,6 @@ impl Link {
     /// When something was last heard.
     pub(crate) fn heard(&self) -> Duration {
         Duration::from_millis(self.heard.load(Ordering::Relaxed))
-    }
-}
-
-/// LI-2: a frame is in the buffer whole or not at all, also if encoding a value of the user's panics.
-struct Unfinished<'a> {
-    data: &'a mut Vec<u8>,
-    start: usize,
-    keep: bool,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if !self.keep {
-            self.data.truncate(self.start);
-        }
     }
 }
 

@@ -215,6 +215,9 @@ impl Handler<RoleEvent> for Master {
         match event {
             RoleEvent::PeerUp(them) => {
                 let (node, part) = (them.node, them.part);
+                if them.digest != super::registry::digest() {
+                    info!(self.node.log, "can start other things than this node"; "peer" => %node);
+                }
                 self.up.insert(node, them.clone());
                 let slave = self.slaves.get_mut(&node).filter(|_| part == Part::Slave);
                 match slave.and_then(|slave| slave.starting.take()) {

@@ -220,6 +220,10 @@ impl Node {
         for arbiter in arbiters {
             arbiter.stop();
         }
+        // Those with an arbiter end with it; a mailbox of plain async code has none.
+        for cell in self.table.all() {
+            let _ = cell.live(|life, out| life.shut_down(out)); // whom to tell is told at its end
+        }
         self.peers.set_master(None);
         let waiting = lock(&self.calls).close_all();
         for waiter in waiting {

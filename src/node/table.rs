@@ -37,6 +37,14 @@ impl Table {
         self.shard(number).get(&number).cloned()
     }
 
+    /// Everybody who lives here.
+    pub(crate) fn all(&self) -> Vec<Arc<Cell>> {
+        self.shards
+            .iter()
+            .flat_map(|shard| lock(shard).values().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
     /// How many actors live here.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()

@@ -260,7 +260,7 @@ impl Pool {
                 let result = result.map(|question| Return { link: None, question });
                 match args {
                     Args::Here(start) => {
-                        self.node.seat(kind.clone(), options, born, result, start);
+                        self.node.start_typed(kind.clone(), options, born, start);
                     }
                     Args::Named(args) => {
                         self.node.start_kind(kind.clone(), args, options, born, result);

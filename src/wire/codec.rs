@@ -103,8 +103,10 @@ pub(crate) fn frame_control(
     begun.close(bytes_max)
 }
 
-/// A frame that is being appended. Unless it is closed it is taken back, also when its payload
-/// panics: a payload is encoded by code of the user's.
+/// A frame that is being appended.
+///
+/// LI-2: a frame is in the buffer whole or not at all. Unless it is closed it is taken back, also when
+/// its payload panics: a payload is encoded by code of the user's.
 struct Begun<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
