@@ -92,13 +92,15 @@ impl Ctx {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        poll_fn(|cx| self.poll_receive(cx)).await
+        match poll_fn(|cx| self.poll_receive(cx)).await {
+            Ok(message) => message,
+            Err(reason) => panic!("this mailbox was ended: {reason}"),
+        }
     }
 
-    /// The next message of type `T`, or none if there is none for this long.
+    /// The next message of type `T`, or none if there is none for this long, or never will be because the
+    /// mailbox was killed or its node has stopped.
     ///
-    /// # Panics
-    /// As [`receive`](Ctx::receive).
     /// # Cancel safety
     /// Cancel safe.
     pub async fn receive_within<T>(&mut self, within: Duration) -> Option<T>
@@ -106,9 +108,9 @@ impl Ctx {
         T: DeserializeOwned + Send + 'static,
     {
         let node = self.cell.node.clone();
-        let received = std::pin::pin!(self.receive::<T>());
+        let received = poll_fn(|cx| self.poll_receive(cx));
         match select(received, std::pin::pin!(node.sleep(within))).await {
-            Either::Left((message, _)) => Some(message),
+            Either::Left((received, _)) => received.ok(),
             Either::Right(((), _)) => None,
         }
     }
@@ -190,16 +192,17 @@ impl Ctx {
         Ok((pid, monitor))
     }
 
+    /// The next message of type `T`, or why there will be none.
     fn poll_receive<T: DeserializeOwned + Send + 'static>(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<T> {
+    ) -> Poll<Result<T, ExitReason>> {
         self.letters.receiver.register(cx.waker());
         loop {
             let at = self.taken.iter().position(Letter::is::<T>);
             if let Some(letter) = at.and_then(|at| self.taken.remove(at)) {
                 match letter.open::<T>(&self.cell.node) {
-                    Ok(message) => return Poll::Ready(message),
+                    Ok(message) => return Poll::Ready(Ok(message)),
                     Err(why) => log_dropped(&self.cell, &format!("undecodable: {why}")),
                 }
                 continue;
@@ -212,8 +215,7 @@ impl Ctx {
             self.taken.append(&mut new);
         }
         if self.plain && self.cell.is_doomed() {
-            let reason = self.cell.reason().unwrap_or(ExitReason::Killed);
-            panic!("this mailbox was ended: {reason}");
+            return Poll::Ready(Err(self.cell.reason().unwrap_or(ExitReason::Killed)));
         }
         Poll::Pending
     }
