@@ -78,6 +78,11 @@ pub use runtime_file::{Published, RunningPool, RuntimeFileError};
 pub use term::{ExitReason, Incarnation, Kind, NodeName, NodeNameError, Pid, Ref};
 pub use wire::{KindInfo, Stream};
 
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// What the macros need; nothing for anybody else.
 #[doc(hidden)]
 pub mod __private {

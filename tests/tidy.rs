@@ -45,6 +45,25 @@ fn every_file_imports_from_lower_floors_only() {
 }
 
 #[test]
+fn the_core_only_decides_and_one_file_reads_the_clock() {
+    let shell =
+        ["Instant", "SystemTime", "tokio::", "actix", "std::net::Tcp", "std::thread", "async "];
+    for file in sources("src") {
+        let of_core = file.starts_with("src/core");
+        let of_clock = file.ends_with("node/clock.rs");
+        for (number, line) in code_lines(&file) {
+            let at = format!("{}:{number}", file.display());
+            if of_core && !file.ends_with("tests.rs") {
+                let known = shell.iter().find(|word| line.contains(**word));
+                assert!(known.is_none(), "{at}: the core knows {known:?}");
+            }
+            let reads = line.contains("Instant::now") || line.contains("SystemTime::now");
+            assert!(!reads || of_clock, "{at}: the time is read in node/clock.rs only");
+        }
+    }
+}
+
+#[test]
 fn every_file_says_first_what_it_is_for() {
     for folder in ["src", "actors", "tests", "examples"] {
         for file in sources(folder) {

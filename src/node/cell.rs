@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
@@ -21,6 +21,7 @@ use slog::{debug, error};
 
 use super::Node;
 use super::answer::Asker;
+use super::clock::Alarm;
 use super::link::Link;
 use super::load::RunQueue;
 use crate::core::life::{Effect, Life, Notice};
@@ -338,7 +339,7 @@ impl<B: Body> Future for Task<B> {
         let Some(body) = this.body.as_mut() else { return Poll::Ready(()) };
 
         let before = CURRENT.replace(Some(cell.clone()));
-        SLICE.set(Slice::Until(Instant::now() + SLICE_LENGTH));
+        SLICE.set(Slice::Until(Alarm::after(SLICE_LENGTH)));
         let polled =
             catch_unwind(AssertUnwindSafe(|| body.poll(&mut Context::from_waker(&this.waker))));
         let spent = matches!(SLICE.replace(Slice::Endless), Slice::Spent);
@@ -407,7 +408,7 @@ pub(crate) fn must_yield() -> bool {
         Slice::Endless => return false,
         Slice::Spent => return true,
         Slice::Until(end) => {
-            if Instant::now() >= end {
+            if end.is_due() {
                 SLICE.set(Slice::Spent);
                 return true;
             }
@@ -496,7 +497,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Clone, Copy)]
 enum Slice {
     Endless,
-    Until(Instant),
+    Until(Alarm),
     Spent,
 }
 

@@ -25,6 +25,20 @@ impl Clock {
 /// Longer than any node lives, and short enough for every platform's clock.
 const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// A moment to come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alarm(Instant);
+
+impl Alarm {
+    pub(crate) fn after(time: Duration) -> Alarm {
+        Alarm(Instant::now() + time)
+    }
+
+    pub(crate) fn is_due(self) -> bool {
+        Instant::now() >= self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

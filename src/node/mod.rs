@@ -58,6 +58,7 @@ use self::role::RoleEvent;
 use self::slave::Slave;
 use self::table::Table;
 use crate::core::calls::Calls;
+use crate::core::life::Life;
 use crate::term::{Incarnation, NodeName, Pid};
 use crate::wire::greeting::{Hello, Part};
 use crate::wire::{Answer, Fault, MemberInfo, SpawnFault};
@@ -222,7 +223,7 @@ impl Node {
         }
         // Those with an arbiter end with it; a mailbox of plain async code has none.
         for cell in self.table.all() {
-            let _ = cell.live(|life, out| life.shut_down(out)); // whom to tell is told at its end
+            let _ = cell.live(Life::shut_down); // whom to tell is told at its end
         }
         self.peers.set_master(None);
         let waiting = lock(&self.calls).close_all();
