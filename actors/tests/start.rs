@@ -1,5 +1,7 @@
 //! `pspawn start` and its hosts, and `--help`.
 
+use std::os::unix::fs::PermissionsExt;
+
 use rustix::process::Signal;
 use support::Account;
 
@@ -41,6 +43,20 @@ fn a_host_that_cannot_be_started_is_reported_with_its_step_and_the_other_runs() 
     assert!(names.contains(&"demo@localhost") && names.len() == 2, "{names:?}");
     pool.signal(Signal::INT);
     pool.wait().with_code(0);
+    account.until_nothing_is_left(&[]);
+}
+
+#[test]
+fn what_a_slave_says_before_it_can_talk_is_quoted_and_kept() {
+    let account = Account::new();
+    account.write(".hosts.erlang", "localhost.\n");
+    account.write("broken", "#!/bin/sh\necho no such library >&2\nexit 7\n");
+    let broken = account.work().join("broken");
+    std::fs::set_permissions(&broken, PermissionsExt::from_mode(0o700)).unwrap();
+    let ended = account.run(&["start", "demo", "--", broken.to_str().unwrap()]).with_code(3);
+    ended.says("localhost: ").says("it wrote: no such library");
+    let kept = std::fs::read_to_string(account.home().join(".erlang.slave.out.localhost")).unwrap();
+    assert!(kept.contains("no such library"), "{kept}");
     account.until_nothing_is_left(&[]);
 }
 

@@ -141,7 +141,7 @@ pub(crate) async fn launch(node: &Arc<Node>, plan: &Plan) -> Result<Running, Hos
         child.stdout.take().map(|from| actix_rt::spawn(pump(from, said.clone(), Stream::Out))),
         child.stderr.take().map(|from| actix_rt::spawn(pump(from, said.clone(), Stream::Err))),
     ];
-    let (tell_gone, gone) = oneshot::channel();
+    let (tell_gone, mut gone) = oneshot::channel();
     let last_words = said.clone();
     actix_rt::spawn(async move {
         let why = reap(child).await;
@@ -154,10 +154,29 @@ pub(crate) async fn launch(node: &Arc<Node>, plan: &Plan) -> Result<Running, Hos
     });
 
     let handed = timeout(node.config.times.greeting, life_line.write_all(&letter)).await;
-    match handed {
-        Ok(Ok(())) => Ok(Running { life_line, guard_pid, said, gone }),
-        Ok(Err(why)) => Err(failed(said.with_tail(&format!("its letter was not taken: {why}")))),
-        Err(_) => Err(failed(said.with_tail("its letter was not taken in time"))),
+    let why = match handed {
+        Ok(Ok(())) => return Ok(Running { life_line, guard_pid, said, gone }),
+        Ok(Err(why)) => why.to_string(),
+        Err(_) => "it does not read".to_owned(),
+    };
+    drop(life_line);
+    // What it has said is all here when it is gone.
+    let gone = match timeout(LAST_WORDS, &mut gone).await {
+        Ok(gone) => gone,
+        Err(_) => {
+            kill(guard_pid);
+            gone.await
+        }
+    };
+    let end = gone.map_or_else(|_| "it was lost".to_owned(), |gone| gone.why);
+    Err(failed(said.with_tail(&format!("its letter was not taken ({why}); {end}"))))
+}
+
+/// Kills a guard that does not end; its worker goes with it.
+pub(crate) fn kill(guard_pid: u32) {
+    let pid = i32::try_from(guard_pid).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }
 
@@ -406,7 +425,7 @@ impl Node {
 }
 
 const BEAT_EVERY: Duration = Duration::from_millis(50);
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const LINE_BYTES_MAX: usize = 64 << 10;
 const TAIL_LINES_MAX: usize = 8;
 const TAIL_CHARS_MAX: usize = 400;

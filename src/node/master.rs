@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::answer::Return;
-use super::launch::{Gone, HostFailure, Plan, Running, StartStep, launch};
+use super::launch::{Gone, HostFailure, Plan, Running, StartStep, kill, launch};
 use super::load::Sampler;
 use super::role::RoleEvent;
 use super::slave::SAMPLE_EVERY;
@@ -399,10 +399,7 @@ async fn attend(node: &Node, running: Running, ending: oneshot::Receiver<()>) ->
         return gone;
     }
     warn!(node.log, "a guard does not end, killed"; "os_pid" => guard_pid);
-    let pid = i32::try_from(guard_pid).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
+    kill(guard_pid);
     gone.await
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::cell::lock;
 use super::link::{Link, Phase};
-use super::routes::NoWay;
 use crate::term::NodeName;
 use crate::wire::MemberInfo;
 use crate::wire::greeting::{Hello, Refusal};
@@ -138,3 +137,7 @@ pub(crate) enum Admission {
     /// The node has come back before we noticed that it was gone: lose this first.
     Outlived(Arc<Link>),
 }
+
+/// Nobody has said where a node is.
+#[derive(Debug)]
+pub(crate) struct NoWay;

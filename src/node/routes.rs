@@ -8,6 +8,7 @@ use slog::{debug, warn};
 use super::cell::lock;
 use super::keeper::LinkLost;
 use super::link::{Link, Phase};
+use super::peers::NoWay;
 use super::role::RoleEvent;
 use super::{Node, Outcome, connection};
 use crate::core::life::answer_of_nobody;
@@ -102,7 +103,3 @@ impl Node {
         }
     }
 }
-
-/// Nobody has said where a node is.
-#[derive(Debug)]
-pub(crate) struct NoWay;
