@@ -52,7 +52,16 @@ pub trait Accepts<M: RemoteMessage>: Spawnable {}
 #[derive(Serialize, Deserialize)]
 pub enum Never {}
 
+/// Another one, so that there are two where no message is declared.
+#[doc(hidden)]
+#[derive(Serialize, Deserialize)]
+pub enum NeverEver {}
+
 impl Message for Never {
+    type Result = ();
+}
+
+impl Message for NeverEver {
     type Result = ();
 }
 

@@ -24,6 +24,10 @@ use crate::pool::{Error, PoolError};
 ///     })
 /// }
 /// ```
+///
+/// It works in a test as well, which fails if it returns what this returns:
+/// `fn adds_up() -> ExitCode { pspawn::run(|| async { … }) }`.
+#[must_use = "return it: it says whether all went well"]
 pub fn run<F, Fut>(main: F) -> ExitCode
 where
     F: FnOnce() -> Fut,

@@ -212,7 +212,7 @@ pub enum HostsError {
     /// None of the places has a `.hosts.erlang` (H7).
     #[error(
         "no .hosts.erlang: looked for {}; write one, e.g. echo \"localhost.\" > .hosts.erlang, \
-         or use --local N",
+         or start slaves on this machine alone: --local N, or Pool::builder(name).local(N)",
         listed(searched)
     )]
     NotFound {
@@ -710,7 +710,7 @@ mod tests {
         let HostsError::NotFound { searched } = error else { panic!("{error:?}") };
         assert_eq!(searched, folders.map(|folder| folder.join(".hosts.erlang")));
         assert!(searched.iter().all(|path| said.contains(path.to_str().unwrap())), "{said}");
-        assert!(said.contains("echo \"localhost.\" > .hosts.erlang, or use --local N"), "{said}");
+        assert!(said.contains("echo \"localhost.\" > .hosts.erlang, or start slaves on this machine alone: --local N, or Pool::builder(name).local(N)"), "{said}");
     }
 
     #[test]

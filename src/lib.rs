@@ -90,7 +90,7 @@ pub mod __private {
     pub use linkme;
     pub use rmp_serde::encode::Error as EncodeError;
 
-    pub use crate::actor::{Never, host};
+    pub use crate::actor::{Never, NeverEver, host};
     pub use crate::node::inbox::Accepted;
     pub use crate::node::output::say;
     pub use crate::node::registry::{ENTRIES, Entry, Started};
@@ -114,6 +114,11 @@ pub mod __private {
         T: serde::de::DeserializeOwned + 'static,
     {
         crate::node::inbox::decode_args(args)
+    }
+
+    /// What is wrong with the arguments for an actor.
+    pub fn misfit(seat: Seat, why: &str, params: fn() -> String) -> Box<(Seat, String)> {
+        Box::new((seat, format!("{why}; expected {}", params())))
     }
 
     /// The names of the messages that an actor takes.

@@ -57,6 +57,7 @@ macro_rules! remote_actor {
         }
         $(impl $crate::Accepts<$message> for $actor {})*
         impl $crate::Accepts<$crate::__private::Never> for $actor {}
+        impl $crate::Accepts<$crate::__private::NeverEver> for $actor {}
         const _: () = {
             fn start(
                 args: &[u8],
@@ -67,7 +68,7 @@ macro_rules! remote_actor {
                         $crate::__private::host::<$actor>(seat, $crate::__args!(value $($param),*));
                         ::std::result::Result::Ok(())
                     }
-                    ::std::result::Result::Err(why) => ::std::result::Result::Err(::std::boxed::Box::new((seat, why))),
+                    ::std::result::Result::Err(why) => ::std::result::Result::Err($crate::__private::misfit(seat, &why, ENTRY.params)),
                 }
             }
             #[$crate::__private::linkme::distributed_slice($crate::__private::ENTRIES)]

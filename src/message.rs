@@ -8,6 +8,11 @@ use crate::term::{ExitReason, Pid, Ref};
 
 /// A message that can go to another node: an actix [`Message`] of which it and its result are serde
 /// values. Implemented for all that are.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel between nodes",
+    label = "not a message of serde values",
+    note = "derive `Message`, `Serialize` and `Deserialize` for it, and make its `rtype` result a serde value that is `Send`"
+)]
 pub trait RemoteMessage:
     Message<Result: Serialize + DeserializeOwned + Send> + Serialize + DeserializeOwned + Send + 'static
 {

@@ -27,8 +27,8 @@ use crate::node::inbox::{Queue, decode_args, log_dropped};
 use crate::node::load::RunQueue;
 use crate::node::registry::Started;
 use crate::node::seat::{Seat, run};
-use crate::pool::{Pool, SpawnError, Ties};
-use crate::term::{ExitReason, Kind, Pid, Ref};
+use crate::pool::{Pool, Running, SpawnError, Ties};
+use crate::term::{ExitReason, Kind, NodeName, Pid, Ref};
 use crate::wire::{Fault, short_name, tag_of};
 
 /// A process from its own point of view: its pid, its mailbox and its ties.
@@ -190,6 +190,38 @@ impl Ctx {
         let (ties, monitor) = Ties::monitor(&self.cell);
         let pid = self.pool().spawn_named(None, module, function, args, ties).await?;
         Ok((pid, monitor))
+    }
+
+    /// [`Pool::call`], and the function's process is linked with this one from birth: it does not outlive
+    /// who waits for its result.
+    ///
+    /// # Errors
+    /// Those of [`Pool::call`].
+    /// # Cancel safety
+    /// Not cancel safe: the process may be running, and linked, all the same.
+    pub async fn call_link<R: DeserializeOwned>(
+        &self,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+    ) -> Result<Running<R>, SpawnError> {
+        self.pool().call_for(None, module, function, args, Ties::link(&self.cell)).await
+    }
+
+    /// The same on the given node.
+    ///
+    /// # Errors
+    /// Those of [`Pool::call`].
+    /// # Cancel safety
+    /// Not cancel safe: the process may be running, and linked, all the same.
+    pub async fn call_link_on<R: DeserializeOwned>(
+        &self,
+        node: NodeName,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+    ) -> Result<Running<R>, SpawnError> {
+        self.pool().call_for(Some(node), module, function, args, Ties::link(&self.cell)).await
     }
 
     /// The next message of type `T`, or why there will be none.

@@ -210,3 +210,39 @@ fn whoever_waits_on_a_mailbox_hears_that_its_node_has_stopped() {
     block_on(pool.stop()).unwrap();
     assert!(waits.join().is_err(), "there was nothing to receive");
 }
+
+/// A waker that was used after its actor's end counted the actor as ready to run, for ever.
+#[test]
+fn actors_that_are_killed_while_they_compute_leave_the_run_queue() {
+    let pool = pool("computing", |builder| builder);
+    block_on(async {
+        let mut me = pool.mailbox();
+        for _ in 0..20 {
+            let busy = me.pspawn_link_mfa("regression", "busy", (me.pid(),)).await.unwrap();
+            me.receive::<bool>().await;
+            me.exit(busy, ExitReason::Kill);
+            assert_eq!(me.receive::<Exited>().await.reason, ExitReason::Killed);
+        }
+        // The last one's task may still be on its way out.
+        let mut looks = 0;
+        while pool.run_queue() > 0 {
+            looks += 1;
+            assert!(looks < 1_000, "{} in the run queue, and nobody runs", pool.run_queue());
+            pool.call::<u64>("regression", "answer", ()).await.unwrap().await.unwrap();
+        }
+        pool.stop().await.unwrap();
+    });
+}
+
+async fn busy(ctx: Ctx, tell: Pid) {
+    ctx.send(tell, true);
+    loop {
+        yield_now().await;
+    }
+}
+
+async fn answer(_: Ctx) -> u64 {
+    42
+}
+
+remote_fn!("regression": busy, answer);

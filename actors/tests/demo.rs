@@ -72,8 +72,7 @@ fn where_no_file_can_be_written_nothing_is_started() {
     let ended = demo("demo-nowhere", Path::new("/no/such/directory/x.png"), "10x10");
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&ended.stdout), "");
-    let why =
-        "error: cannot write /no/such/directory/x.png: No such file or directory (os error 2)\n";
+    let why = "error: cannot write /no/such/directory/x.png: No such file or directory (os error 2); use --out FILE for another\n";
     assert_eq!(String::from_utf8_lossy(&ended.stderr), why);
 }
 

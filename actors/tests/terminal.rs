@@ -1,5 +1,6 @@
 //! Commands from a second terminal.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -219,4 +220,48 @@ fn descendants_of_a_guard_ignore_no_signal_that_it_catches() {
 fn slave_process(account: &Account, flag: &str, node: &str) -> Process {
     let found = account.with_arg(flag);
     found.into_iter().find(|process| process.args.iter().any(|arg| arg == node)).unwrap()
+}
+
+/// Shows by a file that it runs.
+async fn hold(mut ctx: pspawn::Ctx, file: PathBuf) {
+    struct Shown(PathBuf);
+    impl Drop for Shown {
+        fn drop(&mut self) {
+            std::fs::remove_file(&self.0).unwrap();
+        }
+    }
+    std::fs::write(&file, "").unwrap();
+    let _shown = Shown(file);
+    ctx.receive::<()>().await;
+}
+
+pspawn::remote_fn!("test": hold);
+
+#[test]
+fn what_a_command_waits_for_does_not_outlive_it() {
+    let account = Account::new();
+    let _pool = account.pool(&["demo", "--local", "1", "--", &this_executable()]);
+    let file = account.work().join("runs");
+    let args = format!("[{file:?}]");
+    let waiting = account.start(&["spawn", "test", "hold", &args]);
+    let exists =
+        |wanted| until(|| (file.exists() == wanted).then_some(()).ok_or("not so".to_owned()));
+    exists(true);
+    waiting.signal(Signal::KILL);
+    exists(false);
+}
+
+#[test]
+fn what_only_some_nodes_know_is_placed_there() {
+    let account = Account::new();
+    let _pool = account.pool(&["demo", "--local", "2", "--", &this_executable()]);
+    for number in 0..8 {
+        let file = account.work().join(number.to_string());
+        account.run(&["spawn", "test", "hold", &format!("[{file:?}]"), "--no-wait"]).with_code(0);
+        account.run(&["spawn", "math", "cube_of", "[3]"]).with_code(0);
+    }
+    let kinds = account.run(&["kinds"]).with_code(0).out;
+    assert!(kinds.contains("hold(PathBuf)") && kinds.contains("cube_of(i64)"), "{kinds}");
+    let nobody = account.run(&["spawn", "test", "nothing"]).with_code(1);
+    nobody.says("knows no test:nothing").says("`pspawn kinds` lists");
 }

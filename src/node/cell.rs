@@ -375,7 +375,8 @@ impl<B: Body> Drop for Task<B> {
     fn drop(&mut self) {
         // The arbiter is going away; or, if the body is gone, all is over already.
         self.end(ExitReason::Shutdown, false);
-        if self.cell.queued.swap(false, Ordering::AcqRel) {
+        // CE-2: the flag stays set, so that a waker that is used later counts for nothing.
+        if self.cell.queued.swap(true, Ordering::AcqRel) {
             self.cell.queue.dropped_while_queued();
         }
     }

@@ -102,7 +102,9 @@ pub enum SpawnError {
     #[error("no node to spawn on: {0}")]
     NoNode(PoolError),
     /// Nothing of this name is registered there.
-    #[error("{node} knows no {kind}: `pspawn kinds` lists what it can start")]
+    #[error(
+        "{node} knows no {kind}: is it registered, with remote_fn! or remote_actor!, in the program that runs there?"
+    )]
     UnknownKind {
         /// The chosen node.
         node: NodeName,
@@ -190,6 +192,12 @@ impl From<std::io::Error> for Error {
 impl From<CookieError> for Error {
     fn from(why: CookieError) -> Error {
         Error::Start(StartError::Cookie(why))
+    }
+}
+
+impl From<&str> for Error {
+    fn from(why: &str) -> Error {
+        Error::Other(why.into())
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
+use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -47,7 +48,7 @@ impl Pool {
         self.spawn_typed(None, args, Ties::link(&caller)).await
     }
 
-    /// Starts an `A` on this node.
+    /// Starts an `A` on the given node.
     ///
     /// # Errors
     /// Those of [`pspawn`](Pool::pspawn).
@@ -94,7 +95,7 @@ impl Pool {
         self.spawn_named(None, module, function, args, Ties::link(&caller)).await
     }
 
-    /// The same on this node.
+    /// The same on the given node.
     ///
     /// # Errors
     /// Those of [`pspawn_mfa`](Pool::pspawn_mfa).
@@ -124,10 +125,10 @@ impl Pool {
         function: &str,
         args: impl Serialize,
     ) -> Result<Running<R>, SpawnError> {
-        self.call_for(None, module, function, args).await
+        self.call_for(None, module, function, args, Ties::none()).await
     }
 
-    /// The same on this node.
+    /// The same on the given node.
     ///
     /// # Errors
     /// Those of [`call`](Pool::call).
@@ -140,23 +141,20 @@ impl Pool {
         function: &str,
         args: impl Serialize,
     ) -> Result<Running<R>, SpawnError> {
-        self.call_for(Some(node), module, function, args).await
+        self.call_for(Some(node), module, function, args, Ties::none()).await
     }
 
-    async fn call_for<R: DeserializeOwned>(
+    pub(crate) async fn call_for<R: DeserializeOwned>(
         &self,
         on: Option<NodeName>,
         module: &str,
         function: &str,
         args: impl Serialize,
+        ties: Ties,
     ) -> Result<Running<R>, SpawnError> {
         let kind = Kind::new(module.to_owned(), function.to_owned());
-        let args = args_of(args)?;
-        let (node, placed) = self.node_for(on).await?;
-        let (tell, outcome) = oneshot::channel();
-        let waiter: Waiter = Box::new(move |ended| drop(tell.send(ended)));
-        let ties = Ties { placed, ..Ties::none() };
-        let pid = self.spawn(node, kind, Args::Named(args), ties, Some(waiter)).await?;
+        let (pid, outcome) = self.spawn_encoded(on, &kind, args_of(args)?, ties, true).await?;
+        let outcome = outcome.expect("a result was asked for");
         Ok(Running { pool: self.clone(), pid, outcome, result: std::marker::PhantomData })
     }
 
@@ -178,20 +176,24 @@ impl Pool {
         args: A::Args,
         ties: Ties,
     ) -> Result<RemoteAddr<A>, SpawnError> {
-        let (node, placed) = self.node_for(on).await?;
         let kind = Kind::new(A::KIND, "new");
-        let args = if node == self.node.name {
-            Args::Here(Box::new(move |seat: Seat| host::<A>(seat, args)))
+        let node = match on {
+            Some(node) => node,
+            None => self.place().await?,
+        };
+        let placed = on.is_none();
+        let spawned = if node == self.node.name {
+            let here = Args::Here(Box::new(move |seat: Seat| host::<A>(seat, args)));
+            self.spawn(node, &kind, here, Ties { placed, ..ties }, false).await
         } else {
             let bytes = A::encode_args(&args).map_err(|why| SpawnError::BadArguments {
                 node,
                 kind: kind.clone(),
                 why: why.to_string(),
             })?;
-            Args::Named(bytes)
+            self.spawn_from(node, placed, &kind, bytes, ties, false).await
         };
-        let pid = self.spawn(node, kind, args, Ties { placed, ..ties }, None).await?;
-        Ok(RemoteAddr::new(pid, self.node.clone()))
+        Ok(RemoteAddr::new(spawned?.0, self.node.clone()))
     }
 
     pub(crate) async fn spawn_named(
@@ -202,33 +204,75 @@ impl Pool {
         args: impl Serialize,
         ties: Ties,
     ) -> Result<Pid, SpawnError> {
-        let args = args_of(args)?;
-        let (node, placed) = self.node_for(on).await?;
         let kind = Kind::new(module.to_owned(), function.to_owned());
-        self.spawn(node, kind, Args::Named(args), Ties { placed, ..ties }, None).await
+        Ok(self.spawn_encoded(on, &kind, args_of(args)?, ties, false).await?.0)
     }
 
-    async fn node_for(&self, on: Option<NodeName>) -> Result<(NodeName, bool), SpawnError> {
-        match on {
-            Some(node) => Ok((node, false)),
-            None => Ok((self.place().await?, true)),
+    async fn spawn_encoded(
+        &self,
+        on: Option<NodeName>,
+        kind: &Kind,
+        args: Vec<u8>,
+        ties: Ties,
+        wants_result: bool,
+    ) -> Result<Spawned, SpawnError> {
+        let node = match on {
+            Some(node) => node,
+            None => self.place().await?,
+        };
+        self.spawn_from(node, on.is_none(), kind, args, ties, wants_result).await
+    }
+
+    /// Spawns on this node. If it was the pool's choice and does not know the kind, because another
+    /// program runs there, whoever knows it will do.
+    async fn spawn_from(
+        &self,
+        first: NodeName,
+        placed: bool,
+        kind: &Kind,
+        args: Vec<u8>,
+        ties: Ties,
+        wants_result: bool,
+    ) -> Result<Spawned, SpawnError> {
+        let first_ties = Ties { placed, ..ties.clone() };
+        let first_args = Args::Named(args.clone());
+        let unknown = match self.spawn(first, kind, first_args, first_ties, wants_result).await {
+            Err(unknown @ SpawnError::UnknownKind { .. }) if placed => unknown,
+            spawned => return spawned,
+        };
+        for node in self.nodes().await.map_err(SpawnError::NoNode)? {
+            if node == first {
+                continue;
+            }
+            let next_args = Args::Named(args.clone());
+            match self.spawn(node, kind, next_args, ties.clone(), wants_result).await {
+                Err(SpawnError::UnknownKind { .. }) => {}
+                spawned => return spawned,
+            }
         }
+        Err(unknown)
     }
 
     async fn spawn(
         &self,
         on: NodeName,
-        kind: Kind,
+        kind: &Kind,
         args: Args,
         ties: Ties,
-        result: Option<Waiter>,
-    ) -> Result<Pid, SpawnError> {
+        wants_result: bool,
+    ) -> Result<Spawned, SpawnError> {
         let within = self.node.config.times.spawn;
         let placed = ties.placed;
         let link = self.way_to(on)?;
         // Over the same connection as the order: its loss is the end of both questions.
-        let result =
-            result.map(|waiter| self.node.open_question(link.as_deref(), NO_DEADLINE, waiter));
+        let (result, ended) = if wants_result {
+            let (tell, ended) = oneshot::channel();
+            let waiter: Waiter = Box::new(move |outcome| drop(tell.send(outcome)));
+            let question = self.node.open_question(link.as_deref(), NO_DEADLINE, waiter);
+            (Some(question), Some(ended))
+        } else {
+            (None, None)
+        };
         let options = SpawnOptions {
             link: ties.link.as_ref().map(|parent| parent.pid),
             monitor: ties.monitor.as_ref().map(|(watcher, monitor)| (watcher.pid, *monitor)),
@@ -284,9 +328,9 @@ impl Pool {
             (Some(_), Args::Here(_)) => unreachable!("arguments for another node are encoded"),
         }
         let outcome = told.await.unwrap_or(Outcome::Lost);
-        let node = on;
+        let (node, kind) = (on, kind.clone());
         let refused = match outcome {
-            Outcome::Spawned(pid) => return Ok(pid),
+            Outcome::Spawned(pid) => return Ok((pid, ended)),
             Outcome::Refused(SpawnFault::UnknownKind) => SpawnError::UnknownKind { node, kind },
             Outcome::Refused(SpawnFault::BadArguments(why)) => {
                 SpawnError::BadArguments { node, kind, why }
@@ -317,6 +361,9 @@ impl Pool {
     }
 }
 
+/// A new actor, and how its function will have ended if that was asked for.
+type Spawned = (Pid, Option<oneshot::Receiver<Outcome>>);
+
 /// What a new actor is made of.
 enum Args {
     /// Here, as they are.
@@ -326,6 +373,7 @@ enum Args {
 }
 
 /// Who is tied to a new actor from birth.
+#[derive(Clone)]
 pub(crate) struct Ties {
     link: Option<Arc<Cell>>,
     monitor: Option<(Arc<Cell>, Ref)>,
@@ -407,6 +455,16 @@ impl<R: DeserializeOwned> Running<R> {
                 Err(SendError::Exit { pid, reason: ExitReason::NoConnection })
             }
         }
+    }
+}
+
+/// Awaiting it is awaiting its [`result`](Running::result).
+impl<R: DeserializeOwned + 'static> IntoFuture for Running<R> {
+    type Output = Result<R, SendError>;
+    type IntoFuture = LocalBoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.result())
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn attach(args: Attach) -> Result<(), Error> {
 const EXAMPLES: &str = "\
 Examples:
   pspawn node --name extra --listen 127.0.0.1:4711     in one terminal
-  pspawn attach extra@HOST:4711                        in another
+  pspawn attach extra@localhost:4711                   in another
   pspawn attach extra@HOST --at 10.0.0.7:4711
 
 Both must share a cookie. A node that is in the pool already is no error.";

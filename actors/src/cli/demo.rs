@@ -73,7 +73,7 @@ pub(crate) struct Demo {
 /// If the pool does not start, the picture cannot be written, or a tile is lost for another reason than
 /// the loss of its node.
 pub(crate) async fn demo(args: Demo) -> Result<(), Error> {
-    let file = open(&args.out)?; // what cannot be written is not worth drawing
+    try_out(&args.out)?; // what cannot be written is not worth drawing
     let begin = Instant::now();
     let cookie = Cookie::random().map_err(StartError::from)?;
     let progress = Progress::hidden();
@@ -88,7 +88,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Error> {
     let stopped = pool.stop().await;
     let picture = drawn?; // the first thing that went wrong
     stopped?;
-    let bytes = write_png(file, view, &picture.rgb)
+    let bytes = write_png(&args.out, view, &picture.rgb)
         .map_err(|why| format!("cannot write {}: {why}", args.out.display()))?;
 
     tell(format_args!("\n{picture}"));
@@ -371,14 +371,21 @@ impl Display for Size {
 }
 
 /// Opens the file to write without emptying it: that is left until there is a picture.
-fn open(path: &Path) -> Result<File, Error> {
-    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-    opened.map_err(|why| format!("cannot write {}: {why}", path.display()).into())
+/// Whether there is a picture at this path or can be one. Leaves things as they are.
+fn try_out(path: &Path) -> Result<(), Error> {
+    let is_new = !path.exists();
+    OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(|why| {
+        format!("cannot write {}: {why}; use --out FILE for another", path.display())
+    })?;
+    if is_new {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// Returns how many bytes it took.
-fn write_png(mut file: File, view: View, rgb: &[u8]) -> Result<u64, png::EncodingError> {
-    file.set_len(0)?;
+fn write_png(path: &Path, view: View, rgb: &[u8]) -> Result<u64, png::EncodingError> {
+    let mut file = File::create(path)?;
     let mut encoder = png::Encoder::new(BufWriter::new(&mut file), view.width, view.height);
     encoder.set_color(png::ColorType::Rgb);
     let mut writer = encoder.write_header()?;

@@ -1,5 +1,7 @@
 //! `pspawn kinds`: what can be started.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use pspawn::{Error, KindInfo, NodeName, PoolError};
 use serde_json::json;
@@ -16,7 +18,7 @@ pub(super) struct Kinds {
     /// One JSON array of {module, function, params, messages, guarded}
     #[arg(long)]
     json: bool,
-    /// What this node can start; the default is the master
+    /// What this node can start; the default is what any node of the pool can
     #[arg(long, value_name = "NODE")]
     node: Option<NodeName>,
 }
@@ -24,8 +26,15 @@ pub(super) struct Kinds {
 pub(super) async fn kinds(args: Kinds) -> Result<(), Error> {
     let kinds = match (args.running.connect_if_any().await?, args.node) {
         (Some(pool), node) => {
-            let node = node.or(pool.master()).ok_or(PoolError::NoPool)?;
-            pool.kinds_of(node).await?
+            let nodes = match node {
+                Some(node) => vec![node],
+                None => pool.nodes().await?,
+            };
+            let mut kinds = BTreeSet::new(); // nodes may run different programs
+            for node in nodes {
+                kinds.extend(pool.kinds_of(node).await?);
+            }
+            kinds.into_iter().collect()
         }
         // Without a pool: what a pool of this executable could start.
         (None, None) => pspawn::kinds(),

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-use pspawn::{NodeName, is_this_host};
+use pspawn::{NodeName, NodeNameError, is_this_host, own_host_name};
 
 /// A node's name with its port, or without.
 #[derive(Clone, Debug)]
@@ -62,7 +62,11 @@ impl FromStr for Place {
             }
             None => (text, None),
         };
-        let node = name.parse().map_err(|why: pspawn::NodeNameError| why.to_string())?;
+        let mut node: NodeName = name.parse().map_err(|why: NodeNameError| why.to_string())?;
+        if node.host() == "localhost" {
+            // Masters and free nodes are called by this machine's own name.
+            node = NodeName::new(node.name(), &own_host_name()).map_err(|why| why.to_string())?;
+        }
         Ok(Place { node, port })
     }
 }
@@ -74,12 +78,13 @@ mod tests {
     #[test]
     fn a_place_is_a_name_and_a_port() {
         let place: Place = "x@localhost:4711".parse().unwrap();
-        assert_eq!(place.node.to_string(), "x@localhost");
+        assert_eq!(place.node.to_string(), format!("x@{}", own_host_name()));
         assert_eq!(place.address(None), Ok(([127, 0, 0, 1], 4711).into()));
         let at = ([10, 0, 0, 1], 1).into();
         assert_eq!(place.address(Some(at)), Ok(at));
         let place: Place = "x@localhost".parse().unwrap();
-        assert!(place.address(None).unwrap_err().contains("x@localhost:PORT"));
+        let asked = format!("x@{}:PORT", own_host_name());
+        assert!(place.address(None).unwrap_err().contains(&asked));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use futures::future::{Either, select};
-use pspawn::{Error, ExitReason, NodeName, Pool, Value};
+use pspawn::{Error, ExitReason, NodeName, Pool, SpawnError, Value};
 
 use super::out::{json, print, tell};
 use super::running::Running;
@@ -42,10 +42,8 @@ impl FromStr for Arguments {
     fn from_str(text: &str) -> Result<Arguments, String> {
         match serde_json::from_str(text) {
             Ok(serde_json::Value::Array(args)) => Ok(Arguments(args)),
-            Ok(_) => {
-                Err("expected a JSON array of arguments, as in '[7, \"x\"]' or '[]'".to_owned())
-            }
-            Err(why) => Err(format!("no JSON: {why}")),
+            Ok(_) => Err(format!("expected {EXPECTED}")),
+            Err(why) => Err(format!("no JSON: {why}; expected {EXPECTED}")),
         }
     }
 }
@@ -58,10 +56,13 @@ pub(super) async fn spawn(args: Spawn) -> Result<(), Error> {
     }
     let mut signals = Signals::catch()?;
     let (module, function, values) = (&args.module, &args.function, &args.args.0);
+    // Linked with this command: if it is killed, what it waits for goes, too.
+    let me = pool.mailbox();
     let called = match args.node {
-        Some(node) => pool.call_on::<Value>(node, module, function, values).await?,
-        None => pool.call::<Value>(module, function, values).await?,
+        Some(node) => me.call_link_on::<Value>(node, module, function, values).await,
+        None => me.call_link::<Value>(module, function, values).await,
     };
+    let called = called.map_err(with_hint)?;
     let pid = called.pid();
     tell(&pid.to_string());
     let mut ending = pin!(called.result());
@@ -85,11 +86,23 @@ pub(super) async fn spawn(args: Spawn) -> Result<(), Error> {
 async fn leave(pool: &Pool, args: &Spawn) -> Result<(), Error> {
     let (module, function, values) = (&args.module, &args.function, &args.args.0);
     let pid = match args.node {
-        Some(node) => pool.spawn_mfa_on(node, module, function, values).await?,
-        None => pool.pspawn_mfa(module, function, values).await?,
+        Some(node) => pool.spawn_mfa_on(node, module, function, values).await,
+        None => pool.pspawn_mfa(module, function, values).await,
     };
+    let pid = pid.map_err(with_hint)?;
     print(&format!("{pid}\n"))
 }
+
+/// What to do about a name that nobody knows.
+fn with_hint(why: SpawnError) -> Error {
+    match why {
+        SpawnError::UnknownKind { .. } => format!("{why} `pspawn kinds` lists what is.").into(),
+        why => why.into(),
+    }
+}
+
+const EXPECTED: &str =
+    "a JSON array of arguments in single quotes, as in '[7]', '[\"README.md\"]' or '[]'";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,7 +112,10 @@ Examples:
   pspawn spawn math cube_of '[7]' --no-wait         prints the pid only
   pspawn kill \"$(pspawn spawn counter new '[0]')\"
 
-A function's pid goes to standard error, its result as JSON to standard output; if it ends otherwise the
-exit reason goes to standard error and the exit code is 1. Ctrl-C kills it. What it prints appears on
-standard error with its node in front.
-An actor has no result: it is left running, linked with nobody, until `pspawn kill` or the pool's end.";
+A function's pid goes to standard error, its result as JSON to standard output. If it
+ends otherwise the exit reason goes to standard error and the exit code is 1. It does not
+outlive this command: Ctrl-C kills it. What it prints appears on standard error with its
+node in front. Relative paths are those of the node, which has the folder of the master.
+
+An actor has no result: it is left running, linked with nobody, until `pspawn kill` or the
+end of the pool.";

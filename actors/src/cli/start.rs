@@ -109,7 +109,8 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
     };
     let nodes = pool.nodes().await?.len();
     let (master, port) = (pool.here(), pool.address().port());
-    tell(&format!("pool {name} is up: {nodes} nodes, master {master}:{port}"));
+    let nodes = if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") };
+    tell(&format!("pool {name} is up: {nodes}, master {master}:{port}"));
     tell("in another terminal: pspawn nodes | kinds | spawn MOD FUN ARGS | stop; here: Ctrl-C");
 
     let asked = match select(pin!(pool.stopped()), pin!(signals.next())).await {
