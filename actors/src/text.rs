@@ -30,7 +30,11 @@ pub struct WordCount {
 /// Counts the words of a file of the node where this runs.
 pub async fn word_count(_: Ctx, path: String) -> WordCount {
     let counted = async { count(BufReader::new(File::open(&path).await?)).await };
-    counted.await.unwrap_or_else(|why| exit(ExitReason::exit(format!("cannot read {path}: {why}"))))
+    counted.await.unwrap_or_else(|why| {
+        // Where this runs is another folder than where it was asked for, perhaps.
+        let path = std::path::absolute(&path).unwrap_or_else(|_| path.into());
+        exit(ExitReason::exit(format!("cannot read {}: {why}", path.display())))
+    })
 }
 
 /// Counts the words of a text.

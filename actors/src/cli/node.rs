@@ -35,6 +35,9 @@ pub(super) async fn node(args: Node) -> Result<(), Error> {
     let mut signals = Signals::catch()?;
     let node = FreeNode::start(&args.name, args.listen, Some(cookie), args.allow).await?;
     let (name, address) = (node.pool().here(), node.pool().address());
+    if !address.ip().is_loopback() {
+        tell("connections are not encrypted yet: listen there only if you trust the network");
+    }
     print(&format!("{name} {address}\n"))?;
     tell(&format!("in another terminal: pspawn attach {name}:{}; here: Ctrl-C", address.port()));
     // With its OS process the node ends: to stop it first would tell nobody more.
