@@ -158,8 +158,12 @@ impl Pool {
         Ok(Running { pool: self.clone(), pid, outcome, result: std::marker::PhantomData })
     }
 
-    async fn place(&self) -> Result<NodeName, SpawnError> {
-        self.node().await.map_err(SpawnError::NoNode)
+    /// The node that is meant, or the pool's choice; and whether it is that.
+    async fn node_for(&self, on: Option<NodeName>) -> Result<(NodeName, bool), SpawnError> {
+        match on {
+            Some(node) => Ok((node, false)),
+            None => Ok((self.node().await.map_err(SpawnError::NoNode)?, true)),
+        }
     }
 
     /// The connection to a node; none if it is this one.
@@ -177,11 +181,7 @@ impl Pool {
         ties: Ties,
     ) -> Result<RemoteAddr<A>, SpawnError> {
         let kind = Kind::new(A::KIND, "new");
-        let node = match on {
-            Some(node) => node,
-            None => self.place().await?,
-        };
-        let placed = on.is_none();
+        let (node, placed) = self.node_for(on).await?;
         let spawned = if node == self.node.name {
             let here = Args::Here(Box::new(move |seat: Seat| host::<A>(seat, args)));
             self.spawn(node, &kind, here, Ties { placed, ..ties }, false).await
@@ -216,11 +216,8 @@ impl Pool {
         ties: Ties,
         wants_result: bool,
     ) -> Result<Spawned, SpawnError> {
-        let node = match on {
-            Some(node) => node,
-            None => self.place().await?,
-        };
-        self.spawn_from(node, on.is_none(), kind, args, ties, wants_result).await
+        let (node, placed) = self.node_for(on).await?;
+        self.spawn_from(node, placed, kind, args, ties, wants_result).await
     }
 
     /// Spawns on this node. If it was the pool's choice and does not know the kind, because another
@@ -234,10 +231,13 @@ impl Pool {
         ties: Ties,
         wants_result: bool,
     ) -> Result<Spawned, SpawnError> {
+        if !placed {
+            return self.spawn(first, kind, Args::Named(args), ties, wants_result).await;
+        }
         let first_ties = Ties { placed, ..ties.clone() };
         let first_args = Args::Named(args.clone());
         let unknown = match self.spawn(first, kind, first_args, first_ties, wants_result).await {
-            Err(unknown @ SpawnError::UnknownKind { .. }) if placed => unknown,
+            Err(unknown @ SpawnError::UnknownKind { .. }) => unknown,
             spawned => return spawned,
         };
         for node in self.nodes().await.map_err(SpawnError::NoNode)? {
