@@ -3,5 +3,6 @@
 pub(crate) mod calls;
 pub(crate) mod life;
 pub(crate) mod members;
+pub(crate) mod mutant;
 pub(crate) mod pace;
 pub(crate) mod placement;
