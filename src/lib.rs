@@ -73,7 +73,7 @@ pub use node::output::OutputLine;
 pub use node::registry::kinds;
 pub use pool::{
     Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError, SpawnMonitored,
-    StartError, StartEvent,
+    StartError, StartEvent, Watches,
 };
 pub use process::{Ctx, ProcessFn};
 pub use rmpv::Value;
@@ -98,6 +98,7 @@ pub mod __private {
     pub use crate::node::output::say;
     pub use crate::node::registry::{ENTRIES, Entry, Started};
     pub use crate::node::seat::Seat;
+    pub use crate::pool::Parent;
     pub use crate::process::{params_of, start_fn};
 
     /// Arguments as a MessagePack array.

@@ -23,7 +23,7 @@ mod spawn;
 pub use builder::{PoolBuilder, StartEvent};
 pub use error::{Error, PoolError, SpawnError, StartError};
 pub use free::FreeNode;
-pub use order::{Spawn, SpawnMonitored};
+pub use order::{Parent, Spawn, SpawnMonitored, Watches};
 pub use spawn::Running;
 pub(crate) use spawn::Ties;
 
