@@ -257,6 +257,24 @@ impl Pool {
         self.node.signal(from, pid, Signal::Exit { from, reason });
     }
 
+    /// Whether a process lives, on whichever node: Erlang's `is_process_alive`. One whose node is lost
+    /// does not.
+    ///
+    /// # Errors
+    /// [`PoolError::TimedOut`] if its node does not answer.
+    pub async fn is_process_alive(&self, pid: Pid) -> Result<bool, PoolError> {
+        if pid.node() == self.node.name {
+            return Ok(self.node.is_alive(pid));
+        }
+        let within = self.node.config.times.spawn;
+        match self.ask_node(pid.node(), Query::IsAlive(pid), within).await {
+            Ok(Answer::Alive(alive)) => Ok(alive),
+            Ok(other) => Err(PoolError::unexpected(&other)),
+            Err(PoolError::MasterLost { .. }) => Ok(false),
+            Err(why) => Err(why),
+        }
+    }
+
     /// Cuts the connection between this handle's node and another, though both go on: links and monitors
     /// between them break with `NoConnection` at both ends, and the next signal connects them again
     /// (rule N9). Returns whether there was one. A slave that is cut from its master ends (rule S6).

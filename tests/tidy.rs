@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["addr"],
     &["pool"],
     &["context", "process"],
+    &["directory"],
     &["entry"],
     &["macros", "prelude", "lib"],
 ];
