@@ -9,9 +9,11 @@ pub mod format;
 mod nodes;
 mod player;
 mod run;
+mod story;
 mod sweeper;
 
 pub use run::{Happened, Played, RunError};
+pub use story::{diagram, narrate};
 
 use format::Scenario;
 use nodes::Nodes;
