@@ -1,3 +1,4 @@
 //! Scenarios: the same steps carried out by pspawn and by Erlang/OTP, and their outcomes compared.
 
 pub mod format;
+pub mod generate;
