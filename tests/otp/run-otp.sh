@@ -8,7 +8,7 @@ trap 'rm -rf "$home"' EXIT
 trap 'exit 1' HUP INT TERM
 erlc -o "$home" "$here"/*.erl
 # The nodes' cookie and phone book are in $home, which nobody else may read.
-HOME=$home erl +sbwt none +sbwtdcpu none +sbwtdio none -noinput -boot no_dot_erlang \
+HOME=$home ERL_CRASH_DUMP_SECONDS=0 erl +sbwt none +sbwtdcpu none +sbwtdio none -noinput -boot no_dot_erlang \
     -name n0@127.0.0.1 -epmd_module otp_names -start_epmd false -connect_all false \
     -kernel prevent_overlapping_partitions false logger_level none \
     inet_dist_use_interface '{127,0,0,1}' -pa "$home" -s runner main -extra "$1"
