@@ -34,6 +34,27 @@ pub fn trace(seed: u64, index: u64) -> Trace {
     traces::trace(seed, index)
 }
 
+/// Whether each of its batches can end in one way only, as far as can be told.
+///
+/// What is generated always does. It is on the safe side: not every batch of which this says no has more
+/// than one outcome.
+pub fn has_one_outcome(scenario: &Scenario) -> bool {
+    let mut world = World::new(scenario.nodes);
+    scenario.steps.iter().all(|step| {
+        let has_one = match step {
+            Step::By { by, op: Op::Batch(actions) } => {
+                let is_skipped = !world.is_alive(by)
+                    || actions.iter().filter_map(Action::about).any(|name| world.never_was(name));
+                let mut batch = batch::Batch::new(world.clone(), by);
+                is_skipped || actions.iter().all(|action| batch.try_push(action.clone()))
+            }
+            _ => true,
+        };
+        world.step(step);
+        has_one
+    })
+}
+
 /// What a scenario is mostly about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Style {
@@ -506,6 +527,7 @@ mod tests {
         for index in 0..500 {
             let made = scenario(7, index);
             assert_eq!(made, scenario(7, index));
+            assert!(has_one_outcome(&made), "{made:?}");
             assert!((1..=40).contains(&made.steps.len()), "{made:?}");
             texts.push(serde_json::to_string(&made).unwrap());
             let made = trace(7, index);

@@ -59,10 +59,10 @@ impl Batch {
         }
     }
 
-    /// Adds an action, unless the batch would have more than one outcome then.
-    pub(super) fn try_push(&mut self, action: Action) {
+    /// Adds an action, unless the batch would have more than one outcome then; says whether it has.
+    pub(super) fn try_push(&mut self, action: Action) -> bool {
         if self.is_over {
-            return;
+            return false;
         }
         // A dead process's batch is skipped as a whole, and so is one about somebody who never was.
         let is_skipped = !self.world.is_alive(&self.by)
@@ -70,15 +70,16 @@ impl Batch {
         if is_skipped {
             self.actions.push(action);
             self.is_over = self.actions.len() > 1;
-            return;
+            return true;
         }
         match self.judge(&action) {
-            Verdict::Wavers => return,
+            Verdict::Wavers => return false,
             Verdict::Goes => {}
             Verdict::Ends => self.is_over = true,
         }
         self.world.act(&self.by, &action);
         self.actions.push(action);
+        true
     }
 
     fn judge(&mut self, action: &Action) -> Verdict {
