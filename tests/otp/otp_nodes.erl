@@ -1,7 +1,7 @@
 %% The nodes, each an OS process of its own. The one that calls is n0. Some are shared by all scenarios;
 %% one that is to be killed or cut off is a scenario's own. All of them end with n0, however it ends.
 -module(otp_nodes).
--export([start/0, shared/1, take/1, give_back/1, kill/1]).
+-export([start/0, stop/0, shared/1, take/1, give_back/1, kill/1]).
 -export([node_main/1]).
 
 -record(state, {shared = #{},      % number => node
@@ -21,6 +21,10 @@ start() ->
         loop(#state{})
     end),
     receive {Pid, ready} -> ok end.
+
+%% Ends all of them, also those that are not up yet, and waits for it.
+-spec stop() -> ok.
+stop() -> call(stop).
 
 %% The node that is shared under this number, 0 being this one.
 -spec shared(non_neg_integer()) -> node().
@@ -60,6 +64,14 @@ loop(State) ->
             Up = maps:remove(Node, State#state.up),
             receive {Port, {exit_status, _}} -> ok end,
             loop(fill(State#state{up = Up}));
+        {{Pid, Monitor}, stop} ->
+            Up = [Port || {Port, _} <- maps:values(State#state.up)],
+            Ports = Up ++ maps:keys(State#state.starting),
+            OsPids = [integer_to_list(OsPid) || Port <- Ports,
+                                                {os_pid, OsPid} <- [erlang:port_info(Port, os_pid)]],
+            OsPids =:= [] orelse os:cmd(["kill -KILL ", lists:join($\s, OsPids)]),
+            [receive {Port, {exit_status, _}} -> ok end || Port <- Ports],
+            Pid ! {Monitor, ok};
         {{_, _}, {_, _}} = Request ->
             loop(serve(State#state{waiting = State#state.waiting ++ [Request]}));
         {give_back, Nodes} ->
@@ -116,15 +128,11 @@ fill(State) ->
 start_node(What, State = #state{next = Next}) ->
     Name = "s" ++ integer_to_list(Next) ++ "@127.0.0.1",
     Erl = os:find_executable("erl"),
-    %% Two schedulers, so that processes of one node do run at the same time; none of them spins.
-    Args = ["+S", "2:2", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "+SDio", "1", "+A", "1",
-            "-noinput", "-boot", "no_dot_erlang", "-name", Name,
-            "-epmd_module", "otp_names", "-start_epmd", "false", "-connect_all", "false",
-            "-kernel", "prevent_overlapping_partitions", "false", "logger_level", "none",
-            "inet_dist_use_interface", "{127,0,0,1}",
-            "-pa", filename:dirname(code:which(?MODULE)),
+    Home = filename:dirname(code:which(?MODULE)),
+    Args = ["-args_file", filename:join(Home, "erl.args"), "-pa", Home, "-name", Name,
             "-s", ?MODULE_STRING, "node_main", atom_to_list(node())],
-    Port = open_port({spawn_executable, Erl}, [{args, Args}, exit_status, stderr_to_stdout, binary]),
+    %% Its standard error is this one's: who has the other end knows when the last of us is gone.
+    Port = open_port({spawn_executable, Erl}, [{args, Args}, exit_status, binary]),
     Starting = (State#state.starting)#{Port => {What, list_to_atom(Name)}},
     State#state{starting = Starting, next = Next + 1}.
 

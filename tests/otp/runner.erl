@@ -8,7 +8,7 @@
 -record(state, {io,                % the port of standard input and output
                 idle = [],         % slots that are free
                 queue = queue:new(), % {number, document} that wait for one
-                running = #{},     % monitor => {slot, number, id}
+                running = #{},     % monitor => {slot, number, document}
                 done = #{},        % number => line, of those that are not yet printed
                 next_in = 0, next_out = 0,
                 is_over = false}). % no more input
@@ -23,10 +23,14 @@ main() ->
     case File of
         "-" -> loop(start, State#state{io = open_port({fd, 0, 1}, [binary, eof, stream])});
         _ ->
-            {ok, Text} = file:read_file(File),
-            {Documents, _} = otp_json:split(Text, start),
             Port = open_port({fd, 0, 1}, [binary, out]),
-            loop(start, queue(Documents, State#state{io = Port, is_over = true}))
+            case file:read_file(File) of
+                {ok, Text} ->
+                    {Documents, _} = otp_json:split(Text, start),
+                    loop(start, queue(Documents, State#state{io = Port, is_over = true}));
+                {error, Why} ->
+                    stop(io_lib:format("~ts: ~ts", [File, file:format_error(Why)]))
+            end
     end.
 
 %% How many run at the same time.
@@ -39,7 +43,7 @@ slots() ->
 loop(Input, State0) ->
     State = print(serve(State0)),
     #state{io = Io, is_over = IsOver, next_in = In, next_out = Out} = State,
-    (IsOver andalso In =:= Out) andalso erlang:halt(0),
+    (IsOver andalso In =:= Out) andalso stop(),
     receive
         {Io, {data, More}} ->
             {Documents, Rest} = otp_json:split(More, Input),
@@ -48,11 +52,18 @@ loop(Input, State0) ->
         {'DOWN', Monitor, process, _, Reason} -> loop(Input, ended(Monitor, Reason, State));
         %% Nobody reads on, or the nodes are gone: those are linked.
         {'EXIT', _, normal} -> loop(Input, State);
-        {'EXIT', Io, _} -> erlang:halt(1);
-        {'EXIT', _, Reason} ->
-            io:format(standard_error, "~tp~n", [Reason]),
-            erlang:halt(1)
+        {'EXIT', Io, Reason} -> stop(io_lib:format("standard output: ~0tp", [Reason]));
+        {'EXIT', _, Reason} -> stop(io_lib:format("~0tp", [Reason]))
     end.
+
+stop() ->
+    otp_nodes:stop(),
+    erlang:halt(0).
+
+stop(Why) ->
+    io:put_chars(standard_error, [Why, $\n]),
+    catch otp_nodes:stop(),
+    erlang:halt(1).
 
 queue(Documents, State) ->
     lists:foldl(fun(Document, Before = #state{queue = Queue, next_in = In}) ->
@@ -64,7 +75,7 @@ serve(State = #state{idle = [Slot | Idle], queue = Queue, running = Running}) ->
         {empty, _} -> State;
         {{value, {Number, Text}}, Rest} ->
             {_, Monitor} = spawn_monitor(fun() -> exit({outcome, run(Text, Slot)}) end),
-            serve(State#state{idle = Idle, queue = Rest, running = Running#{Monitor => {Slot, Number}}})
+            serve(State#state{idle = Idle, queue = Rest, running = Running#{Monitor => {Slot, Number, Text}}})
     end;
 serve(State = #state{idle = []}) -> State.
 
@@ -75,11 +86,14 @@ run(Text, Slot) ->
     end.
 
 ended(Monitor, Reason, State = #state{idle = Idle, running = Running, done = Done}) ->
-    {{Slot, Number}, Left} = maps:take(Monitor, Running),
+    {{Slot, Number, Text}, Left} = maps:take(Monitor, Running),
     Line = case Reason of
         {outcome, Outcome} -> otp_json:encode(Outcome);
         %% In its place, so that the lines stay those of the input.
-        _ -> otp_json:encode(#{error => unicode:characters_to_binary(io_lib:format("~0tp", [Reason]))})
+        _ ->
+            Id = try maps:get(<<"id">>, otp_json:decode(Text)) catch error:_ -> null end,
+            Why = unicode:characters_to_binary(io_lib:format("~0tp", [Reason])),
+            otp_json:encode(#{id => Id, error => Why})
     end,
     State#state{idle = [Slot | Idle], running = Left, done = Done#{Number => Line}}.
 
