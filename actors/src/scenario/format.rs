@@ -16,6 +16,7 @@ mod outcome;
 mod read;
 mod trace;
 
+pub(in crate::scenario) use check::{pruned, pruned_trace};
 pub use outcome::{Event, Fate, Outcome, Process, in_order};
 pub use read::{Document, FormatError, read_documents};
 pub use trace::{Child, Log, Restart, Shutdown, Strategy, Trace, TraceOp, TraceOutcome, TraceStep};

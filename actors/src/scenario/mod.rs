@@ -6,9 +6,11 @@ use std::rc::Rc;
 use pspawn::Error;
 
 pub mod format;
+pub mod generate;
 mod nodes;
 mod player;
 mod run;
+pub mod shrink;
 mod story;
 mod sweeper;
 
