@@ -75,7 +75,11 @@ pub use pool::{
 pub use process::{Ctx, ProcessFn};
 pub use rmpv::Value;
 pub use runtime_file::{Published, RunningPool, RuntimeFileError};
-pub use term::{ExitReason, Incarnation, Kind, NodeName, NodeNameError, Pid, Ref};
+pub use term::{
+    AutoShutdown, ChildCount, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, ExitReason,
+    Incarnation, Kind, NodeName, NodeNameError, Pid, Place, Ref, RestartType, Shutdown, SpecError,
+    Strategy, Supervisor,
+};
 pub use wire::{KindInfo, Stream};
 
 /// The programs in the README compile.

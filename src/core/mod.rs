@@ -5,3 +5,5 @@ pub(crate) mod life;
 pub(crate) mod members;
 pub(crate) mod pace;
 pub(crate) mod placement;
+#[cfg_attr(not(test), expect(dead_code, reason = "no supervisor is started yet"))]
+pub(crate) mod restart;
