@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::RemoteMessage;
 use crate::node::inbox::{Accepted, ActorBody, HostContext, Inbox};
-use crate::node::seat::{Seat, run};
+use crate::node::seat::{Seat, Taken, run};
 
 /// An actor that any node of the pool can start. Use [`remote_actor!`](crate::remote_actor).
 #[diagnostic::on_unimplemented(
@@ -69,7 +69,7 @@ impl Message for NeverEver {
 #[doc(hidden)]
 pub fn host<A: Spawnable>(seat: Seat, args: A::Args) {
     let inbox = Arc::new(Inbox::new(A::accepted()));
-    let (cell, _) = seat.take(inbox.clone());
+    let Taken { cell, result: _, up } = seat.take(inbox.clone());
     let construct = move |ctx: &mut A::Context| A::construct(args, ctx);
-    run(cell, ActorBody::Unborn(Some((construct, inbox))));
+    run(cell, ActorBody::new(construct, inbox, up));
 }

@@ -21,7 +21,7 @@ use crate::node::answer::encode;
 use crate::node::inbox::{Asked, decode};
 use crate::node::link::{Link, PushError};
 use crate::node::{Node, Outcome, Waiter};
-use crate::term::{ExitReason, NodeName, Pid};
+use crate::term::{ExitReason, NodeName, Pid, To};
 use crate::wire::{Fault, Head, tag_of};
 
 /// The address of an actor `A` on any node of the pool: actix's `Addr`, and more than that a plain
@@ -100,7 +100,7 @@ impl<A: Spawnable> RemoteAddr<A> {
         A: Accepts<M>,
         M: RemoteMessage,
     {
-        tell(&self.home()?, self.pid, message)
+        tell(&self.home()?, &self.pid.into(), message)
     }
 
     /// The same actor as somebody who takes messages `M`.
@@ -146,7 +146,7 @@ impl<M: RemoteMessage> RemoteRecipient<M> {
     /// Sends a message and forgets it, as [`RemoteAddr::do_send`] does.
     pub fn do_send(&self, message: M) {
         if let Ok(node) = home(&self.node) {
-            let _ = tell(&node, self.pid, message); // to the dead it vanishes
+            let _ = tell(&node, &self.pid.into(), message); // to the dead it vanishes
         }
     }
 }
@@ -157,20 +157,26 @@ fn home(node: &Option<Arc<Node>>) -> Result<Arc<Node>, SendError> {
 
 /// Puts a message on its way to an actor or function process on any node. On this one it is not
 /// serialised.
-pub(crate) fn tell<T>(node: &Arc<Node>, to: Pid, message: T) -> Result<(), SendError>
+pub(crate) fn tell<T>(node: &Arc<Node>, to: &To, message: T) -> Result<(), SendError>
 where
     T: Serialize + Send + 'static,
 {
     let tag = tag_of::<T>();
+    let pid = to.pid().unwrap_or(Pid::nobody());
     if to.node() == node.name {
-        let cell = node.cell_of(to).ok_or(SendError::no_proc(to))?;
-        cell.push_typed(tag, Box::new(message));
+        let cell = match to {
+            To::Pid(pid) => node.cell_of(*pid),
+            To::Name(name, _) => node.whereis(name),
+        };
+        cell.ok_or(SendError::no_proc(pid))?.push_typed(tag, Box::new(message));
         return Ok(());
     }
     let link = way_to(node, to)?;
-    let head = Head::Message { to: to.number(), tag };
-    link.push(Some(to.incarnation()), head, |out| encode(&message, out))
-        .map_err(|why| SendError::not_put(to, why))
+    let (life, head) = match to {
+        To::Pid(pid) => (Some(pid.incarnation()), Head::Message { to: pid.number(), tag }),
+        To::Name(name, _) => (None, Head::Named { name, tag }),
+    };
+    link.push(life, head, |out| encode(&message, out)).map_err(|why| SendError::not_put(pid, why))
 }
 
 /// Puts a question to an actor on any node.
@@ -190,7 +196,7 @@ fn ask<M: RemoteMessage>(node: &Arc<Node>, to: Pid, message: M) -> Request<M::Re
         cell.push_typed(tag, Box::new(Asked { message, asker }));
         return request;
     }
-    let link = match way_to(node, to) {
+    let link = match way_to(node, &to.into()) {
         Ok(link) => link,
         Err(why) => return Request::failed(why),
     };
@@ -203,9 +209,9 @@ fn ask<M: RemoteMessage>(node: &Arc<Node>, to: Pid, message: M) -> Request<M::Re
     }
 }
 
-fn way_to(node: &Arc<Node>, to: Pid) -> Result<Arc<Link>, SendError> {
-    node.link_to(to.node())
-        .map_err(|_| SendError::Exit { pid: to, reason: ExitReason::NoConnection })
+fn way_to(node: &Arc<Node>, to: &To) -> Result<Arc<Link>, SendError> {
+    let pid = to.pid().unwrap_or(Pid::nobody());
+    node.link_to(to.node()).map_err(|_| SendError::Exit { pid, reason: ExitReason::NoConnection })
 }
 
 /// The answer to a message, awaited.

@@ -11,12 +11,17 @@ use actix::{
 };
 use serde::Serialize;
 
-use crate::addr::tell;
-use crate::message::{Down, Exited};
+#[cfg(doc)]
+use crate::Ctx;
+use crate::actor::Spawnable;
+use crate::addr::{RemoteAddr, tell};
+use crate::message::{Down, Exited, NodeDown, NodeUp};
 use crate::node::cell::{Cell, current, must_yield};
 use crate::node::inbox::{HostContext, Inbox};
-use crate::pool::Pool;
-use crate::term::{ExitReason, Pid, Ref};
+use crate::node::letter::Letter;
+use crate::node::names::NameError;
+use crate::pool::{Pool, Spawn};
+use crate::term::{ExitReason, NodeName, Pid, Ref, To};
 
 /// The context of an actor on a node of a pool: actix's, with one difference. Between two messages it
 /// asks whether the actor has had the thread for long enough or was killed, so that a full mailbox
@@ -115,14 +120,24 @@ pub trait ProcessContext<A: Actor<Context = Self>>: AsyncContext<A> {
         Pool::of(&me().node)
     }
 
-    /// Sends a message to a process or an actor on any node, by pid. To the dead it vanishes (rule O2).
-    fn send<T>(&self, to: Pid, message: T)
+    /// The node it lives on: Erlang's `node()`.
+    fn node(&self) -> NodeName {
+        me().pid.node()
+    }
+
+    /// The actor that started it; none for what plain async code or a command has started.
+    fn parent(&self) -> Option<Pid> {
+        me().parent
+    }
+
+    /// Sends a message to a process or an actor on any node, by pid or by name; see [`Ctx::send`].
+    fn send<T>(&self, to: impl Into<To>, message: T)
     where
         T: Serialize + Send + 'static,
     {
-        let node = &me().node;
-        if let Err(why) = tell(node, to, message) {
-            slog::debug!(node.log, "message dropped"; "pid" => %to, "reason" => %why);
+        let (node, to) = (&me().node, to.into());
+        if let Err(why) = tell(node, &to, message) {
+            slog::debug!(node.log, "message dropped"; "to" => %to, "reason" => %why);
         }
     }
 
@@ -133,49 +148,144 @@ pub trait ProcessContext<A: Actor<Context = Self>>: AsyncContext<A> {
         A: Handler<Exited>,
     {
         let me = me();
-        inbox::<A>(&me, |inbox| {
-            inbox.on_exited.get_or_init(|| on_exited::<A>);
-        });
+        inbox::<A>(&me).handle_with(|of| of.exited = Some(handle::<A, Exited>));
         me.trap_exits(on)
     }
 
-    /// Links this actor with another: the end of either ends the other (rules L1 to L8).
+    /// Whether they do.
+    fn traps_exits(&self) -> bool {
+        me().traps_exits()
+    }
+
+    /// Links this actor with another: the end of either ends the other (rules L1 to L8); see
+    /// [`Ctx::link`].
     fn link(&mut self, to: Pid) {
-        let me = me();
-        me.node.act(&me, |life, out| life.link(to, out));
+        me().link(to);
     }
 
     /// Lets go of a link. Once this has returned no exit over that link will come (rule L9).
     fn unlink(&mut self, to: Pid) {
-        let me = me();
-        me.node.act(&me, |life, out| life.unlink(to, out));
+        me().unlink(to);
     }
 
-    /// Watches another actor: its end comes as a [`Down`] message, once (rules M1 to M9).
-    fn monitor(&mut self, to: Pid) -> Ref
+    /// Watches another actor, or whoever has a name now: its end comes as a [`Down`] message, once (rules
+    /// M1 to M11).
+    fn monitor(&mut self, to: impl Into<To>) -> Ref
     where
         A: Handler<Down>,
     {
         let me = me();
-        inbox::<A>(&me, |inbox| {
-            inbox.on_down.get_or_init(|| on_down::<A>);
-        });
-        let monitor = me.node.new_ref();
-        me.node.act(&me, |life, out| life.monitor(to, monitor, out));
-        monitor
+        inbox::<A>(&me).handle_with(|of| of.down = Some(handle::<A, Down>));
+        me.monitor(to.into())
     }
 
     /// Takes a monitor back; returns whether it was still active. A `Down` that is in the mailbox
     /// already stays there (rule M5).
     fn demonitor(&mut self, monitor: Ref) -> bool {
+        me().demonitor(monitor)
+    }
+
+    /// The same, and a `Down` of it that is in the mailbox already goes, too: `demonitor(Ref, [flush])`.
+    fn demonitor_flush(&mut self, monitor: Ref) -> bool {
+        me().demonitor_flush(monitor)
+    }
+
+    /// Asks for one [`NodeDown`] when this node is lost, or takes one such request back; see
+    /// [`Ctx::monitor_node`].
+    fn monitor_node(&mut self, node: NodeName, on: bool)
+    where
+        A: Handler<NodeDown>,
+    {
         let me = me();
-        me.node.act(&me, |life, out| life.demonitor(monitor, out))
+        inbox::<A>(&me).handle_with(|of| of.node_down = Some(handle::<A, NodeDown>));
+        me.monitor_node(node, on);
+    }
+
+    /// Whether a [`NodeUp`] or [`NodeDown`] comes for every node that connects with this one, or is lost;
+    /// see [`Ctx::monitor_nodes`].
+    fn monitor_nodes(&mut self, on: bool)
+    where
+        A: Handler<NodeDown> + Handler<NodeUp>,
+    {
+        let me = me();
+        inbox::<A>(&me).handle_with(|of| {
+            of.node_down = Some(handle::<A, NodeDown>);
+            of.node_up = Some(handle::<A, NodeUp>);
+        });
+        me.monitor_nodes(on);
+    }
+
+    /// From now on messages that the actor does not declare in its registration come as [`Letter`]s,
+    /// unopened, instead of being logged and dropped.
+    fn catch_all(&mut self)
+    where
+        A: Handler<Letter>,
+    {
+        inbox::<A>(&me()).handle_with(|of| of.letter = Some(handle::<A, Letter>));
     }
 
     /// Sends an exit signal: Erlang's `exit/2`. With [`ExitReason::Kill`] it cannot be trapped and the
     /// other ends with `Killed` (rules E2 to E6, E12).
     fn exit(&mut self, to: Pid, reason: ExitReason) {
         me().exit_signal(to, reason);
+    }
+
+    /// Gives a name to a process of this node; see [`Ctx::register`].
+    ///
+    /// # Errors
+    /// [`NameError`], where Erlang says `badarg`.
+    fn register(&mut self, name: &str, pid: Pid) -> Result<(), NameError> {
+        me().node.register(name, pid)
+    }
+
+    /// Takes a name of this node back, whoever has it.
+    ///
+    /// # Errors
+    /// [`NameError::Free`] if nobody has it.
+    fn unregister(&mut self, name: &str) -> Result<(), NameError> {
+        me().node.unregister(name)
+    }
+
+    /// Who has this name on this node.
+    fn whereis(&self, name: &str) -> Option<Pid> {
+        me().node.whereis(name).map(|cell| cell.pid)
+    }
+
+    /// Its own name.
+    fn name(&self) -> Option<String> {
+        let me = me();
+        me.node.name_of(me.pid)
+    }
+
+    /// Whom it is linked with: `process_info(self(), links)`.
+    fn links(&self) -> Vec<Pid> {
+        me().links()
+    }
+
+    /// What it watches: `process_info(self(), monitors)`. What is watched twice is there twice.
+    fn monitors(&self) -> Vec<To> {
+        me().monitors()
+    }
+
+    /// The node where its output appears: that of whoever started it, unless that was changed.
+    fn group_leader(&self) -> NodeName {
+        me().leader()
+    }
+
+    /// Lets the output of a process, and of all that it will start, appear on this node.
+    fn set_group_leader(&mut self, of: Pid, leader: NodeName) {
+        me().lead(of, leader);
+    }
+
+    /// A function process to be started by this actor, on this node unless it is said otherwise; see
+    /// [`Spawn`].
+    fn spawn_fn(&self, module: &str, function: &str, args: impl Serialize) -> Spawn<Pid> {
+        Spawn::function(&me(), module, function, args)
+    }
+
+    /// An actor to be started by this one, likewise.
+    fn spawn_actor<B: Spawnable>(&self, args: B::Args) -> Spawn<RemoteAddr<B>> {
+        Spawn::actor(&me(), args)
     }
 }
 
@@ -190,23 +300,17 @@ fn me() -> Arc<Cell> {
     current().expect("this actor runs on a node: it was started by pspawn")
 }
 
-fn inbox<A: Actor<Context: AsyncContext<A>>>(cell: &Cell, act: impl FnOnce(&Inbox<A>)) {
+fn inbox<A: Actor<Context: AsyncContext<A>>>(cell: &Cell) -> &Inbox<A> {
     let inbox: &Arc<Inbox<A>> = cell.mailbox().expect("an actor's cell has an inbox of its type");
-    act(inbox);
+    inbox
 }
 
-fn on_exited<A>(act: &mut A, exited: Exited, ctx: &mut A::Context)
+fn handle<A, M>(act: &mut A, message: M, ctx: &mut A::Context)
 where
-    A: Actor<Context: AsyncContext<A>> + Handler<Exited>,
+    A: Actor<Context: AsyncContext<A>> + Handler<M>,
+    M: Message,
 {
-    act.handle(exited, ctx).handle(ctx, None);
-}
-
-fn on_down<A>(act: &mut A, down: Down, ctx: &mut A::Context)
-where
-    A: Actor<Context: AsyncContext<A>> + Handler<Down>,
-{
-    act.handle(down, ctx).handle(ctx, None);
+    act.handle(message, ctx).handle(ctx, None);
 }
 
 /// What an actix `Addr` of a hosted actor holds before senders have to wait: actix's own default.

@@ -61,16 +61,19 @@ pub use context::{Context, ProcessContext};
 pub use cookie::{Cookie, CookieError};
 pub use entry::{init, run};
 pub use hosts::{HostEntry, HostsError, HostsFile, is_this_host, own_host_name};
-pub use message::{Down, Exited, RemoteMessage};
+pub use message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
 pub use node::NodeError;
 pub use node::blocking::blocking;
-pub use node::cell::{exit, yield_now};
+pub use node::cell::{exit, throw, yield_now};
 pub use node::inbox::HostContext;
 pub use node::launch::{HostFailure, StartStep};
+pub use node::letter::Letter;
+pub use node::names::NameError;
 pub use node::output::OutputLine;
 pub use node::registry::kinds;
 pub use pool::{
-    Error, FreeNode, Pool, PoolBuilder, PoolError, Running, SpawnError, StartError, StartEvent,
+    Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError, SpawnMonitored,
+    StartError, StartEvent,
 };
 pub use process::{Ctx, ProcessFn};
 pub use rmpv::Value;
@@ -78,7 +81,7 @@ pub use runtime_file::{Published, RunningPool, RuntimeFileError};
 pub use term::{
     AutoShutdown, ChildCount, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, ExitReason,
     Incarnation, Kind, NodeName, NodeNameError, Pid, Place, Ref, RestartType, Shutdown, SpecError,
-    Strategy, Supervisor,
+    Strategy, Supervisor, To,
 };
 pub use wire::{KindInfo, Stream};
 

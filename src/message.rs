@@ -4,7 +4,7 @@ use actix::Message;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::term::{ExitReason, Pid, Ref};
+use crate::term::{ExitReason, NodeName, Pid, Ref, To};
 
 /// A message that can go to another node: an actix [`Message`] of which it and its result are serde
 /// values. Implemented for all that are.
@@ -40,17 +40,39 @@ impl Message for Exited {
     type Result = ();
 }
 
-/// A monitor fired: Erlang's `{'DOWN', Ref, process, Pid, Reason}`.
+/// A monitor fired: Erlang's `{'DOWN', Ref, process, Object, Reason}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Down {
     /// What `monitor` returned.
     pub monitor: Ref,
-    /// Who ended.
-    pub pid: Pid,
-    /// Why; `NoProc` if it was dead already.
+    /// What was watched, as it was given to `monitor`: a pid, or a name.
+    pub object: To,
+    /// Why it ended; `NoProc` if it was dead already, or nobody had the name.
     pub reason: ExitReason,
 }
 
 impl Message for Down {
+    type Result = ();
+}
+
+/// A node that was watched is lost: Erlang's `{nodedown, Node}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeDown {
+    /// Which.
+    pub node: NodeName,
+}
+
+impl Message for NodeDown {
+    type Result = ();
+}
+
+/// A node has come: Erlang's `{nodeup, Node}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeUp {
+    /// Which.
+    pub node: NodeName,
+}
+
+impl Message for NodeUp {
     type Result = ();
 }

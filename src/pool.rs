@@ -17,11 +17,13 @@ use crate::wire::{Answer, KindInfo, Query, Signal};
 mod builder;
 mod error;
 mod free;
+mod order;
 mod spawn;
 
 pub use builder::{PoolBuilder, StartEvent};
 pub use error::{Error, PoolError, SpawnError, StartError};
 pub use free::FreeNode;
+pub use order::{Spawn, SpawnMonitored};
 pub use spawn::Running;
 pub(crate) use spawn::Ties;
 
@@ -253,6 +255,24 @@ impl Pool {
     pub fn exit(&self, pid: Pid, reason: ExitReason) {
         let from = self.node.own_pid();
         self.node.signal(from, pid, Signal::Exit { from, reason });
+    }
+
+    /// Cuts the connection between this handle's node and another, though both go on: links and monitors
+    /// between them break with `NoConnection` at both ends, and the next signal connects them again
+    /// (rule N9). Returns whether there was one. A slave that is cut from its master ends (rule S6).
+    pub fn disconnect(&self, node: NodeName) -> bool {
+        self.node.disconnect(node)
+    }
+
+    /// The nodes that this handle's node is connected with at this moment: Erlang's `nodes()`. Slaves
+    /// connect with each other when they first have to.
+    #[must_use]
+    pub fn connected(&self) -> Vec<NodeName> {
+        let links = self.node.peers().all().into_iter();
+        let mut nodes: Vec<NodeName> =
+            links.filter(|link| link.is_visible()).map(|link| link.peer).collect();
+        nodes.sort_unstable();
+        nodes
     }
 
     pub(crate) fn local_node(&self) -> &Arc<Node> {

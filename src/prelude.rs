@@ -10,6 +10,7 @@ pub use actix::{
 pub use serde::{Deserialize, Serialize};
 
 pub use crate::{
-    Context, Ctx, Down, ExitReason, Exited, NodeName, Pid, Pool, ProcessContext, Ref, RemoteAddr,
-    RemoteRecipient, exit, remote_actor, remote_fn, say, yield_now,
+    Context, Ctx, Down, ExitReason, Exited, Letter, NodeDown, NodeName, NodeUp, Pid, Pool,
+    ProcessContext, Ref, RemoteAddr, RemoteRecipient, To, exit, remote_actor, remote_fn, say,
+    throw, yield_now,
 };

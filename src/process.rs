@@ -1,7 +1,7 @@
 //! Function processes: an `async fn` with a mailbox, in Erlang's style, and the same mailbox for plain
 //! async code.
 
-use std::any::{Any, TypeId, type_name};
+use std::any::{Any, type_name};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -18,28 +18,34 @@ use serde::de::DeserializeOwned;
 use crate::actor::Spawnable;
 use crate::addr::{RemoteAddr, tell};
 use crate::core::life::Notice;
-use crate::message::{Down, Exited};
+use crate::message::{Down, Exited, NodeDown, NodeUp};
 use crate::node::Node;
-use crate::node::ambient::decode_at;
 use crate::node::answer::Asker;
 use crate::node::cell::{Body, Cell, Mailbox, lock};
 use crate::node::inbox::{Queue, decode_args, log_dropped};
+use crate::node::letter::{Content, Letter};
 use crate::node::load::RunQueue;
+use crate::node::names::NameError;
 use crate::node::registry::Started;
-use crate::node::seat::{Seat, run};
-use crate::pool::{Pool, Running, SpawnError, Ties};
-use crate::term::{ExitReason, Kind, NodeName, Pid, Ref};
-use crate::wire::{Fault, short_name, tag_of};
+use crate::node::seat::{Seat, Taken, run};
+use crate::pool::{Pool, Running, Spawn, SpawnError, Ties};
+use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
+use crate::wire::{Fault, Up, short_name, tag_of};
 
 /// A process from its own point of view: its pid, its mailbox and its ties.
 ///
 /// A function that was registered with [`remote_fn!`](crate::remote_fn) gets one as its first argument;
 /// [`Pool::mailbox`] gives one to plain async code; when that is dropped, the process has ended.
+///
+/// What a process sends to another, messages and signals alike, arrives in the order sent, by pid or by
+/// name (rules O1, O4). A signal is decided when it arrives, not when its turn comes in the mailbox.
 pub struct Ctx {
     cell: Arc<Cell>,
     letters: Arc<Letters>,
     /// Taken out of the shared mailbox, and not received yet.
     taken: VecDeque<Letter>,
+    /// Who wants to hear that it is up.
+    up: Option<Asker>,
     /// No task of ours polls it: it belongs to plain async code.
     plain: bool,
 }
@@ -52,10 +58,10 @@ impl Ctx {
         let mailbox: Box<dyn Mailbox> = Box::new(letters.clone());
         let kind = Kind::new("pspawn", "mailbox");
         let queue = Arc::<RunQueue>::default(); // of no arbiter: it counts for nothing
-        let cell = Arc::new(Cell::new(pid, kind, node.name, node.clone(), queue, mailbox));
+        let cell = Arc::new(Cell::new(pid, kind, node.name, None, node.clone(), queue, mailbox));
         cell.trap_exits(true);
         node.live_here(cell.clone());
-        Ctx { cell, letters, taken: VecDeque::new(), plain: true }
+        Ctx { cell, letters, taken: VecDeque::new(), up: None, plain: true }
     }
 
     /// Its own pid: Erlang's `self()`.
@@ -64,25 +70,53 @@ impl Ctx {
         self.cell.pid
     }
 
+    /// The node it lives on: Erlang's `node()`.
+    #[must_use]
+    pub fn node(&self) -> NodeName {
+        self.cell.pid.node()
+    }
+
+    /// The actor that started it; none for what plain async code or a command has started.
+    #[must_use]
+    pub fn parent(&self) -> Option<Pid> {
+        self.cell.parent
+    }
+
     /// The pool that its node is in.
     #[must_use]
     pub fn pool(&self) -> Pool {
         Pool::of(&self.cell.node)
     }
 
-    /// Sends a message to a process or an actor on any node. To the dead it vanishes (rule O2).
-    pub fn send<T>(&self, to: Pid, message: T)
+    /// Sends a message to a process or an actor on any node, by pid or by name: `ctx.send(pid, …)`,
+    /// `ctx.send(("printer", node), …)`. To the dead, or to a name that nobody has there, it vanishes
+    /// (rules O2, R4).
+    pub fn send<T>(&self, to: impl Into<To>, message: T)
     where
         T: Serialize + Send + 'static,
     {
-        if let Err(why) = tell(&self.cell.node, to, message) {
-            slog::debug!(self.cell.node.log, "message dropped"; "pid" => %to, "reason" => %why);
+        let to = to.into();
+        if let Err(why) = tell(&self.cell.node, &to, message) {
+            slog::debug!(self.cell.node.log, "message dropped"; "to" => %to, "reason" => %why);
         }
+    }
+
+    /// Sends a message to whoever has this name on its own node: Erlang's `Name ! Message`.
+    ///
+    /// # Errors
+    /// [`NameError::Free`] if nobody has it: `badarg` in Erlang (rule R4).
+    pub fn send_here<T>(&self, name: &str, message: T) -> Result<(), NameError>
+    where
+        T: Serialize + Send + 'static,
+    {
+        let to = self.whereis(name).ok_or(NameError::Free { name: name.to_owned() })?;
+        self.send(to, message);
+        Ok(())
     }
 
     /// The next message of type `T`; others stay in the mailbox, in their order.
     ///
-    /// [`Exited`] and [`Down`] are received like any other type.
+    /// [`Exited`], [`Down`], [`NodeDown`] and [`NodeUp`] are received like any other type.
     ///
     /// # Panics
     /// In plain async code, if the mailbox was killed, or its node has stopped.
@@ -92,10 +126,7 @@ impl Ctx {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        match poll_fn(|cx| self.poll_receive(cx)).await {
-            Ok(message) => message,
-            Err(reason) => panic!("this mailbox was ended: {reason}"),
-        }
+        ended(self.receive_opened().await)
     }
 
     /// The next message of type `T`, or none if there is none for this long, or never will be because the
@@ -108,43 +139,226 @@ impl Ctx {
         T: DeserializeOwned + Send + 'static,
     {
         let node = self.cell.node.clone();
-        let received = poll_fn(|cx| self.poll_receive(cx));
+        let received = std::pin::pin!(self.receive_opened());
         match select(received, std::pin::pin!(node.sleep(within))).await {
             Either::Left((received, _)) => received.ok(),
             Either::Right(((), _)) => None,
         }
     }
 
-    /// Whether exit signals of linked processes become [`Exited`] messages. Returns the old value.
+    /// The next message, of whatever type: the oldest that waits. For whoever takes all that comes, also
+    /// what it cannot decode.
+    ///
+    /// # Panics
+    /// As [`receive`](Ctx::receive).
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn receive_any(&mut self) -> Letter {
+        self.receive_matching(|_| true).await
+    }
+
+    /// The same, or none if there is none for this long.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn receive_any_within(&mut self, within: Duration) -> Option<Letter> {
+        self.receive_matching_within(within, |_| true).await
+    }
+
+    /// The oldest message of which `wanted` is true; others stay in the mailbox, in their order. Each is
+    /// shown to `wanted` once for each call. Erlang's `receive` with several patterns:
+    ///
+    /// ```
+    /// use pspawn::prelude::*;
+    ///
+    /// async fn first_of_two(mut ctx: Ctx, child: Pid) {
+    ///     let letter = ctx
+    ///         .receive_matching(|letter| {
+    ///             letter.is::<String>() || letter.get::<Exited>().is_some_and(|e| e.pid == child)
+    ///         })
+    ///         .await;
+    ///     match letter.open::<String>() {
+    ///         Ok(line) => say!("it says {line}"),
+    ///         Err(_) => say!("it is gone"),
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Panics
+    /// As [`receive`](Ctx::receive).
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn receive_matching(&mut self, wanted: impl FnMut(&mut Letter) -> bool) -> Letter {
+        ended(self.receive_letter(wanted).await)
+    }
+
+    /// The same, or none if there is none for this long.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn receive_matching_within(
+        &mut self,
+        within: Duration,
+        wanted: impl FnMut(&mut Letter) -> bool,
+    ) -> Option<Letter> {
+        let node = self.cell.node.clone();
+        let received = std::pin::pin!(self.receive_letter(wanted));
+        match select(received, std::pin::pin!(node.sleep(within))).await {
+            Either::Left((received, _)) => received.ok(),
+            Either::Right(((), _)) => None,
+        }
+    }
+
+    /// Whether exit signals of linked processes become [`Exited`] messages. Returns the old value
+    /// (rule E15).
     pub fn trap_exits(&self, on: bool) -> bool {
         self.cell.trap_exits(on)
     }
 
-    /// Links it with another: the end of either ends the other, or is an [`Exited`] for who traps.
+    /// Whether they do.
+    #[must_use]
+    pub fn traps_exits(&self) -> bool {
+        self.cell.traps_exits()
+    }
+
+    /// Links it with another: the end of either ends the other, or is an [`Exited`] for who traps. To
+    /// link with the dead gives an exit signal `NoProc` (rules L1 to L8).
+    ///
+    /// # Panics
+    /// With the exit reason `NoProc`, as Erlang raises `noproc`: if the other is dead, of the same node,
+    /// and this process does not trap exits (rule L6). Uncaught, the process ends with it.
     pub fn link(&self, to: Pid) {
-        self.cell.node.act(&self.cell, |life, out| life.link(to, out));
+        self.cell.link(to);
     }
 
     /// Lets go of a link; no exit over it comes from now on (rule L9).
     pub fn unlink(&self, to: Pid) {
-        self.cell.node.act(&self.cell, |life, out| life.unlink(to, out));
+        self.cell.unlink(to);
     }
 
-    /// Watches another: its end comes as a [`Down`], once.
-    pub fn monitor(&self, to: Pid) -> Ref {
-        let monitor = self.cell.node.new_ref();
-        self.cell.node.act(&self.cell, |life, out| life.monitor(to, monitor, out));
-        monitor
+    /// Watches another, or whoever has a name now: its end comes as a [`Down`], once (rules M1 to M11).
+    pub fn monitor(&self, to: impl Into<To>) -> Ref {
+        self.cell.monitor(to.into())
     }
 
-    /// Takes a monitor back; returns whether it was still active.
+    /// Takes a monitor back; returns whether it was still active. A [`Down`] that is in the mailbox
+    /// already stays there (rule M5).
     pub fn demonitor(&self, monitor: Ref) -> bool {
-        self.cell.node.act(&self.cell, |life, out| life.demonitor(monitor, out))
+        self.cell.demonitor(monitor)
     }
 
-    /// Sends an exit signal: Erlang's `exit/2`.
+    /// The same, and a [`Down`] of it that is in the mailbox already goes, too: `demonitor(Ref, [flush])`.
+    pub fn demonitor_flush(&mut self, monitor: Ref) -> bool {
+        let was_active = self.cell.demonitor_flush(monitor);
+        if !was_active {
+            let is_it = |letter: &mut Letter| {
+                letter.get::<Down>().is_some_and(|down| down.monitor == monitor)
+            };
+            if let Some(at) = self.taken.iter_mut().position(is_it) {
+                self.taken.remove(at);
+            }
+        }
+        was_active
+    }
+
+    /// Asks for one [`NodeDown`] when this node is lost, or takes one such request back:
+    /// `monitor_node(Node, On)`. Each request is used up by one notice; if there is no way to the node it
+    /// comes at once (rules N1 to N3).
+    pub fn monitor_node(&self, node: NodeName, on: bool) {
+        self.cell.monitor_node(node, on);
+    }
+
+    /// Whether a [`NodeUp`] or [`NodeDown`] comes for every node that connects with this one, or is lost:
+    /// `net_kernel:monitor_nodes(On)`. Slaves connect with each other when they first have to.
+    pub fn monitor_nodes(&self, on: bool) {
+        self.cell.monitor_nodes(on);
+    }
+
+    /// Sends an exit signal: Erlang's `exit/2`. With [`ExitReason::Kill`] it cannot be trapped (rules E2
+    /// to E6, E12).
     pub fn exit(&self, to: Pid, reason: ExitReason) {
         self.cell.exit_signal(to, reason);
+    }
+
+    /// Gives a name to a process of this node (rules R1, R2, R6). It is free again before anybody hears
+    /// of the process's end (R3).
+    ///
+    /// # Errors
+    /// [`NameError`], where Erlang says `badarg`.
+    pub fn register(&self, name: &str, pid: Pid) -> Result<(), NameError> {
+        self.cell.node.register(name, pid)
+    }
+
+    /// Takes a name of this node back, whoever has it.
+    ///
+    /// # Errors
+    /// [`NameError::Free`] if nobody has it.
+    pub fn unregister(&self, name: &str) -> Result<(), NameError> {
+        self.cell.node.unregister(name)
+    }
+
+    /// Who has this name on this node.
+    #[must_use]
+    pub fn whereis(&self, name: &str) -> Option<Pid> {
+        self.cell.node.whereis(name).map(|cell| cell.pid)
+    }
+
+    /// Its own name.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        self.cell.node.name_of(self.pid())
+    }
+
+    /// Whom it is linked with: `process_info(self(), links)`.
+    #[must_use]
+    pub fn links(&self) -> Vec<Pid> {
+        self.cell.links()
+    }
+
+    /// What it watches: `process_info(self(), monitors)`. What is watched twice is there twice.
+    #[must_use]
+    pub fn monitors(&self) -> Vec<To> {
+        self.cell.monitors()
+    }
+
+    /// The node where its output appears: that of whoever started it, unless that was changed.
+    #[must_use]
+    pub fn group_leader(&self) -> NodeName {
+        self.cell.leader()
+    }
+
+    /// Lets the output of a process, and of all that it will start, appear on this node.
+    pub fn set_group_leader(&self, of: Pid, leader: NodeName) {
+        self.cell.lead(of, leader);
+    }
+
+    /// Says to whoever started this process, and waits for it to be up, that it is: `proc_lib:init_ack`.
+    /// See [`Spawn::acknowledged`]. Nothing happens if nobody waits.
+    pub fn init_ack(&mut self) {
+        if let Some(up) = self.up.take() {
+            up.give_named(&Up::Running);
+        }
+    }
+
+    /// Says that it has nothing to do, and will end: `ignore` (rule V5).
+    pub fn init_ignore(&mut self) {
+        if let Some(up) = self.up.take() {
+            up.give_named(&Up::Ignored);
+        }
+    }
+
+    /// A function process to be started by this one, on this node unless it is said otherwise:
+    /// `spawn(Module, Function, Args)`. See [`Spawn`].
+    #[must_use = "it is started when this is awaited"]
+    pub fn spawn_fn(&self, module: &str, function: &str, args: impl Serialize) -> Spawn<Pid> {
+        Spawn::function(&self.cell, module, function, args)
+    }
+
+    /// An actor to be started by this process, likewise.
+    #[must_use = "it is started when this is awaited"]
+    pub fn spawn_actor<A: Spawnable>(&self, args: A::Args) -> Spawn<RemoteAddr<A>> {
+        Spawn::actor(&self.cell, args)
     }
 
     /// [`Pool::pspawn`], and the new actor is linked with this process from birth.
@@ -224,33 +438,61 @@ impl Ctx {
         self.pool().call_for(Some(node), module, function, args, Ties::link(&self.cell)).await
     }
 
-    /// The next message of type `T`, or why there will be none.
-    fn poll_receive<T: DeserializeOwned + Send + 'static>(
+    /// The oldest letter that is wanted, or why there will be none. Each is looked at once.
+    async fn receive_letter(
+        &mut self,
+        mut wanted: impl FnMut(&mut Letter) -> bool,
+    ) -> Result<Letter, ExitReason> {
+        let mut seen = 0;
+        poll_fn(|cx| self.poll_receive(cx, &mut seen, &mut wanted)).await
+    }
+
+    async fn receive_opened<T>(&mut self) -> Result<T, ExitReason>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        loop {
+            let letter = self.receive_letter(|letter| letter.is::<T>()).await?;
+            match letter.open_or_why::<T>() {
+                Ok(message) => return Ok(message),
+                Err(why) => log_dropped(&self.cell, &format!("undecodable: {why}")),
+            }
+        }
+    }
+
+    fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<T, ExitReason>> {
+        seen: &mut usize,
+        wanted: &mut impl FnMut(&mut Letter) -> bool,
+    ) -> Poll<Result<Letter, ExitReason>> {
         self.letters.receiver.register(cx.waker());
         loop {
-            let at = self.taken.iter().position(Letter::is::<T>);
-            if let Some(letter) = at.and_then(|at| self.taken.remove(at)) {
-                match letter.open::<T>(&self.cell.node) {
-                    Ok(message) => return Poll::Ready(Ok(message)),
-                    Err(why) => log_dropped(&self.cell, &format!("undecodable: {why}")),
+            while let Some(letter) = self.taken.get_mut(*seen) {
+                if wanted(letter) {
+                    let letter = self.taken.remove(*seen).expect("it was looked at");
+                    return Poll::Ready(Ok(letter));
                 }
-                continue;
+                *seen += 1;
             }
             let mut new = VecDeque::new();
             lock(&self.letters.queue).swap(&mut new);
             if new.is_empty() {
                 break;
             }
-            self.taken.append(&mut new);
+            let node = &self.cell.node;
+            self.taken.extend(new.into_iter().map(|content| Letter::new(content, node.clone())));
         }
         if self.plain && self.cell.is_doomed() {
             return Poll::Ready(Err(self.cell.reason().unwrap_or(ExitReason::Killed)));
         }
         Poll::Pending
     }
+}
+
+/// Only plain async code lives on when its mailbox has ended.
+fn ended<T>(received: Result<T, ExitReason>) -> T {
+    received.unwrap_or_else(|reason| panic!("this mailbox was ended: {reason}"))
 }
 
 impl Pool {
@@ -278,39 +520,19 @@ impl std::fmt::Debug for Ctx {
 /// The shared part of a process's mailbox.
 #[derive(Default)]
 struct Letters {
-    queue: Mutex<Queue<Letter>>,
+    queue: Mutex<Queue<Content>>,
     receiver: AtomicWaker,
-}
-
-enum Letter {
-    Typed(Box<dyn Any + Send>),
-    Raw { tag: u32, payload: Bytes },
-}
-
-impl Letter {
-    fn is<T: 'static>(&self) -> bool {
-        match self {
-            Letter::Typed(message) => (**message).type_id() == TypeId::of::<T>(),
-            Letter::Raw { tag, .. } => *tag == tag_of::<T>(),
-        }
-    }
-
-    fn open<T: DeserializeOwned + Send + 'static>(self, node: &Arc<Node>) -> Result<T, String> {
-        match self {
-            Letter::Typed(message) => match message.downcast() {
-                Ok(message) => Ok(*message),
-                Err(_) => Err(format!("not a {}", type_name::<T>())),
-            },
-            Letter::Raw { payload, .. } => decode_at(node, &payload),
-        }
-    }
 }
 
 impl Letters {
     /// To the dead it vanishes.
-    fn put(&self, letter: Letter) {
-        let put = lock(&self.queue).put(letter);
+    fn put(&self, content: Content) {
+        let put = lock(&self.queue).put(content);
         drop(put); // out of the lock
+    }
+
+    fn put_notice<N: Send + 'static>(&self, notice: N) {
+        self.put(Content::Typed { tag: tag_of::<N>(), message: Box::new(notice) });
     }
 }
 
@@ -319,24 +541,37 @@ impl Mailbox for Arc<Letters> {
         match asker {
             // A function process has no handler that could answer.
             Some(asker) => asker.fail(Fault::NotAccepted { tag }),
-            None => self.put(Letter::Raw { tag, payload }),
+            None => self.put(Content::Raw { tag, payload }),
         }
     }
 
-    fn push_typed(&self, _: &Arc<Cell>, _: u32, message: Box<dyn Any + Send>) {
-        self.put(Letter::Typed(message));
+    fn push_typed(&self, _: &Arc<Cell>, tag: u32, message: Box<dyn Any + Send>) {
+        self.put(Content::Typed { tag, message });
     }
 
     fn push_notice(&self, notice: Notice) {
-        let notice: Box<dyn Any + Send> = match notice {
-            Notice::Exited { from, reason } => Box::new(Exited { pid: from, reason }),
-            Notice::Down { monitor, pid, reason } => Box::new(Down { monitor, pid, reason }),
-        };
-        self.put(Letter::Typed(notice));
+        match notice {
+            Notice::Exited { from, reason } => self.put_notice(Exited { pid: from, reason }),
+            Notice::Down { monitor, object, reason } => {
+                self.put_notice(Down { monitor, object, reason });
+            }
+            Notice::NodeDown { node } => self.put_notice(NodeDown { node }),
+            Notice::NodeUp { node } => self.put_notice(NodeUp { node }),
+        }
     }
 
     fn nudge(&self) {
         self.receiver.wake();
+    }
+
+    fn flush_down(&self, monitor: Ref) {
+        let is_it = |content: &Content| match content {
+            Content::Typed { message, .. } => {
+                message.downcast_ref::<Down>().is_some_and(|down| down.monitor == monitor)
+            }
+            Content::Raw { .. } => false,
+        };
+        lock(&self.queue).remove(is_it);
     }
 
     fn clear(&self) {
@@ -402,8 +637,8 @@ where
         Err(why) => return Err(Box::new((seat, format!("{why}; expected {}", params::<Args>())))),
     };
     let letters = Arc::<Letters>::default();
-    let (cell, asker) = seat.take(letters.clone());
-    let ctx = Ctx { cell: cell.clone(), letters, taken: VecDeque::new(), plain: false };
+    let Taken { cell, result: asker, up } = seat.take(letters.clone());
+    let ctx = Ctx { cell: cell.clone(), letters, taken: VecDeque::new(), up, plain: false };
     let future = async move {
         let result = function.call(ctx, args).await;
         if let Some(asker) = asker {

@@ -705,7 +705,7 @@ async fn end_of<A: Subject>(
     let Exited { pid, reason } = pool.next_exit().await;
     assert_eq!(pid, victim.pid());
     let down = pool.next_down().await;
-    assert_eq!((down.monitor, down.pid), (monitor, victim.pid()));
+    assert_eq!((down.monitor, down.object), (monitor, victim.pid().into()));
     let heard = [down.reason, reason_of(in_flight.await)];
     let dies_at_birth =
         [Whim::PanicsInConstructor, Whim::ExitsInConstructor, Whim::PanicsWhenStarted];

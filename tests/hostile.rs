@@ -105,7 +105,7 @@ fn another_protocol_version_is_told_which_one_is_spoken_here() {
     enemy.send(&frame(&greeting_body(VERSION + 1, &hello)));
     let Some(Greeting::Refused(why)) = enemy.hear() else { panic!("not refused") };
     assert!(why.to_string().contains("Protocol"), "{why}");
-    target.log.refused(enemy.address(), "protocol version: here 1, there 2");
+    target.log.refused(enemy.address(), "protocol version: here 2, there 3");
     target.goes_on();
 }
 
@@ -134,7 +134,7 @@ fn what_a_port_scanner_says_is_refused() {
         enemy.is_hung_up_on();
     }
     // What is framed, but no greeting: a log line stays one line.
-    for body in [&b""[..], &[1], &[1, 0xC1], b"\x01\x81\xA7Refused\x81\xA7Garbage\xA5a\nfoo"] {
+    for body in [&b""[..], &[2], &[2, 0xC1], b"\x02\x81\xA7Refused\x81\xA7Garbage\xA5a\nfoo"] {
         let mut enemy = target.enemy();
         enemy.send(&frame(body));
         let line = target.log.wait_for(&["refused", &format!("from={} ", enemy.address())]);

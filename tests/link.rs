@@ -22,7 +22,7 @@ async fn the_end_of_either_end_ends_the_other() {
             let monitor = pool.watch(follows).await;
             pool.inbox.send(dies, Order::End(boom()));
             let down = pool.next_down().await;
-            assert_eq!(down, Down { monitor, pid: follows, reason: boom() });
+            assert_eq!(down, Down { monitor, object: follows.into(), reason: boom() });
         }
     }
     pool.stop().await;
@@ -98,7 +98,7 @@ async fn a_link_with_oneself_has_no_effect() {
     pool.order(it, Order::Unlink(it)).await;
     let monitor = pool.inbox.monitor(it);
     pool.inbox.send(it, Order::End(boom()));
-    assert_eq!(pool.next_down().await, Down { monitor, pid: it, reason: boom() });
+    assert_eq!(pool.next_down().await, Down { monitor, object: it.into(), reason: boom() });
     pool.stop().await;
 }
 
@@ -121,7 +121,7 @@ async fn a_link_with_the_dead_breaks_with_noproc() {
         let monitor = pool.inbox.monitor(other);
         pool.inbox.send(other, Order::Link(dead));
         let reason = ExitReason::NoProc;
-        assert_eq!(pool.next_down().await, Down { monitor, pid: other, reason });
+        assert_eq!(pool.next_down().await, Down { monitor, object: other.into(), reason });
         while pool.inbox.receive_within::<Done>(Duration::ZERO).await.is_some() {}
     }
     pool.stop().await;
@@ -167,7 +167,7 @@ async fn a_link_with_an_actor_of_a_lost_node_breaks_with_noconnection() {
     let far = pool.puppet(slaves[1]).await;
     let monitor = pool.inbox.monitor(far);
     pool.inbox.send(far, Order::Link(lost));
-    assert_eq!(pool.next_down().await, Down { monitor, pid: far, reason });
+    assert_eq!(pool.next_down().await, Down { monitor, object: far.into(), reason });
     pool.stop().await;
 }
 
@@ -218,7 +218,7 @@ async fn a_linked_child_ends_with_its_parent() {
         let monitor = pool.watch(child).await;
         pool.inbox.send(parent, Order::Panic);
         let down = pool.next_down().await;
-        assert_eq!((down.monitor, down.pid), (monitor, child));
+        assert_eq!((down.monitor, down.object), (monitor, child.into()));
         let ExitReason::Panicked { text, .. } = down.reason else { panic!("{:?}", down.reason) };
         assert_eq!(text, "as ordered");
     }
@@ -276,7 +276,10 @@ async fn normal_to_oneself_ends_who_does_not_trap() {
     let it = pool.puppet(pool.here()).await;
     let monitor = pool.inbox.monitor(it);
     pool.inbox.send(it, Order::Exit(it, ExitReason::Normal));
-    assert_eq!(pool.next_down().await, Down { monitor, pid: it, reason: ExitReason::Normal });
+    assert_eq!(
+        pool.next_down().await,
+        Down { monitor, object: it.into(), reason: ExitReason::Normal }
+    );
 
     let trapper = pool.puppet(pool.here()).await;
     pool.order(trapper, Order::Trap(true)).await;
@@ -303,7 +306,7 @@ async fn kill_cannot_be_trapped_but_killed_can() {
         let heard = pool.order(trapper, Order::NextExit).await;
         assert_eq!(heard, Done::Exited(Exited { pid: victim, reason: ExitReason::Killed }));
         let reason = ExitReason::Killed;
-        assert_eq!(pool.next_down().await, Down { monitor, pid: other, reason });
+        assert_eq!(pool.next_down().await, Down { monitor, object: other.into(), reason });
     }
     pool.stop().await;
 }
@@ -323,7 +326,7 @@ async fn a_kill_of_its_own_making_can_be_trapped_by_partners() {
         let heard = pool.order(trapper, Order::NextExit).await;
         assert_eq!(heard, Done::Exited(Exited { pid: ends, reason: ExitReason::Kill }));
         let reason = ExitReason::Kill;
-        assert_eq!(pool.next_down().await, Down { monitor, pid: other, reason });
+        assert_eq!(pool.next_down().await, Down { monitor, object: other.into(), reason });
     }
     pool.stop().await;
 }
@@ -336,7 +339,10 @@ async fn kill_to_oneself_ends_a_trapper_too() {
     pool.order(it, Order::Trap(true)).await;
     let monitor = pool.inbox.monitor(it);
     pool.inbox.send(it, Order::Exit(it, ExitReason::Kill));
-    assert_eq!(pool.next_down().await, Down { monitor, pid: it, reason: ExitReason::Killed });
+    assert_eq!(
+        pool.next_down().await,
+        Down { monitor, object: it.into(), reason: ExitReason::Killed }
+    );
     pool.stop().await;
 }
 
@@ -390,7 +396,7 @@ async fn the_trap_can_be_turned_off_again() {
     pool.inbox.exit(it, ExitReason::exit("first"));
     pool.inbox.exit(it, ExitReason::Kill);
     let reason = ExitReason::exit("first");
-    assert_eq!(pool.next_down().await, Down { monitor, pid: it, reason });
+    assert_eq!(pool.next_down().await, Down { monitor, object: it.into(), reason });
     pool.stop().await;
 }
 

@@ -15,13 +15,13 @@ async fn every_end_of_the_watched_gives_one_down() {
             let it = pool.puppet(there).await;
             let monitor = pool.monitor(watcher, it).await;
             pool.inbox.send(it, Order::End(reason.clone()));
-            let down = Down { monitor, pid: it, reason };
+            let down = Down { monitor, object: it.into(), reason };
             assert_eq!(pool.order(watcher, Order::NextDown).await, Done::Down(down));
         }
         let it = pool.puppet(there).await;
         let monitor = pool.monitor(watcher, it).await;
         pool.exit(it, ExitReason::Kill);
-        let down = Down { monitor, pid: it, reason: ExitReason::Killed };
+        let down = Down { monitor, object: it.into(), reason: ExitReason::Killed };
         assert_eq!(pool.order(watcher, Order::NextDown).await, Done::Down(down));
         assert_eq!(pool.order(watcher, Order::CountNotices).await, Done::Counted(0));
     }
@@ -55,7 +55,7 @@ async fn a_monitor_on_the_dead_fires_with_noproc() {
         let Done::Monitors(monitor) = pool.order(watcher, Order::Monitor(dead)).await else {
             panic!("it monitors")
         };
-        let down = Down { monitor, pid: dead, reason: ExitReason::NoProc };
+        let down = Down { monitor, object: dead.into(), reason: ExitReason::NoProc };
         assert_eq!(pool.order(watcher, Order::NextDown).await, Done::Down(down));
     }
     pool.stop().await;
@@ -76,14 +76,14 @@ async fn a_killed_slave_fires_all_monitors_with_noconnection() {
     let own = pool.inbox.monitor(lost);
     pool.kill(slaves[0]).await;
     let down = pool.next_down().await;
-    assert_eq!(down, Down { monitor: own, pid: lost, reason: reason.clone() });
+    assert_eq!(down, Down { monitor: own, object: lost.into(), reason: reason.clone() });
     for (watcher, monitor) in watchers {
-        let down = Down { monitor, pid: lost, reason: reason.clone() };
+        let down = Down { monitor, object: lost.into(), reason: reason.clone() };
         assert_eq!(pool.order(watcher, Order::NextDown).await, Done::Down(down));
         let Done::Monitors(monitor) = pool.order(watcher, Order::Monitor(lost)).await else {
             panic!("it monitors")
         };
-        let down = Down { monitor, pid: lost, reason: reason.clone() };
+        let down = Down { monitor, object: lost.into(), reason: reason.clone() };
         assert_eq!(pool.order(watcher, Order::NextDown).await, Done::Down(down));
         assert_eq!(pool.order(watcher, Order::CountNotices).await, Done::Counted(0));
     }
@@ -108,7 +108,7 @@ async fn of_three_monitors_two_fire_when_one_is_taken_back() {
             let Done::Down(down) = pool.order(watcher, Order::NextDown).await else {
                 panic!("a down")
             };
-            assert_eq!((down.pid, down.reason), (it, boom()));
+            assert_eq!((down.object, down.reason), (it.into(), boom()));
             monitors.retain(|monitor| *monitor != down.monitor);
         }
         assert!(monitors.is_empty(), "{monitors:?}");
@@ -155,7 +155,7 @@ async fn a_watched_child_that_returns_at_once_is_never_missed() {
         let started = pool.inbox.pspawn_monitor_mfa("monitor", "returns", ()).await;
         let (pid, monitor) = started.expect("it starts");
         let reason = ExitReason::Normal;
-        assert_eq!(pool.next_down().await, Down { monitor, pid, reason });
+        assert_eq!(pool.next_down().await, Down { monitor, object: pid.into(), reason });
     }
     pool.assert_no::<Down>().await;
     pool.stop().await;
@@ -171,7 +171,7 @@ async fn who_is_linked_and_watches_hears_twice() {
         let monitor = pool.inbox.monitor(it);
         pool.inbox.send(it, Order::End(boom()));
         assert_eq!(pool.next_exit().await, Exited { pid: it, reason: boom() });
-        assert_eq!(pool.next_down().await, Down { monitor, pid: it, reason: boom() });
+        assert_eq!(pool.next_down().await, Down { monitor, object: it.into(), reason: boom() });
         pool.assert_no::<Exited>().await;
         pool.assert_no::<Down>().await;
     }
@@ -217,7 +217,7 @@ async fn an_actor_gets_downs_as_messages() {
         for pid in [is_let_go, ends] {
             pool.inbox.send(pid, Order::End(boom()));
         }
-        let down = Down { monitor, pid: ends, reason: boom() };
+        let down = Down { monitor, object: ends.into(), reason: boom() };
         assert_eq!(watcher.send(NextDown).await, Ok(down));
         assert_eq!(watcher.send(LetGo(other)).await, Ok(false));
     }

@@ -143,10 +143,14 @@ fn a_pid_of_a_nodes_former_life_names_nobody_of_the_next() {
     killer.exit(former, ExitReason::Kill);
     killer.monitor(former);
     let down = block_on(killer.receive_within::<Down>(PATIENCE)).expect("N6");
-    assert_eq!((down.pid, down.reason), (former, ExitReason::NoProc), "N6");
+    assert_eq!((down.object, down.reason), (former.into(), ExitReason::NoProc), "N6");
     killer.send(present, ());
     let down = block_on(watcher.receive_within::<Down>(PATIENCE)).expect("it was told to end");
-    assert_eq!((down.pid, down.reason), (present, ExitReason::Normal), "N6: it was not killed");
+    assert_eq!(
+        (down.object, down.reason),
+        (present.into(), ExitReason::Normal),
+        "N6: it was not killed"
+    );
     stop(pool);
 }
 

@@ -34,5 +34,6 @@ pub mod math;
 pub mod os;
 pub mod primes;
 pub mod relay;
+pub mod scenario;
 pub mod shell;
 pub mod text;

@@ -31,7 +31,7 @@ fn a_chain_breaks_as_a_whole_when_its_end_is_lost() {
         me.monitor(relay.pid());
         me.exit(echo.pid(), ExitReason::exit("gone"));
         let down = me.receive::<Down>().await;
-        assert_eq!((down.pid, down.reason), (relay.pid(), ExitReason::exit("gone")));
+        assert_eq!((down.object, down.reason), (relay.pid().into(), ExitReason::exit("gone")));
         Ok(())
     });
 }
@@ -47,7 +47,7 @@ fn redirected_it_no_longer_cares_for_the_one_before() {
         assert_eq!(relay.send(Redirect(after.recipient())).await?, before.pid());
         me.monitor(before.pid());
         me.exit(before.pid(), ExitReason::Kill);
-        assert_eq!(me.receive::<Down>().await.pid, before.pid());
+        assert_eq!(me.receive::<Down>().await.object, before.pid());
         assert_eq!(relay.send(Say("still here".to_owned())).await?, "still here");
         Ok(())
     });

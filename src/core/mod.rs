@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod life;
 pub(crate) mod members;
+pub(crate) mod mutant;
 pub(crate) mod pace;
 pub(crate) mod placement;
 #[cfg_attr(not(test), expect(dead_code, reason = "no supervisor is started yet"))]

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::answer::Return;
 use super::cell::Cell;
 use super::keeper::Ended;
+use super::link::Link;
 use super::load::Blocking;
 use super::seat::{Born, Seat};
 use super::{Node, Worker, registry};
@@ -44,6 +44,10 @@ impl Node {
         self.table.get(number)
     }
 
+    pub(crate) fn is_alive(&self, number: u64) -> bool {
+        self.cell(number).is_some_and(|cell| !cell.is_doomed())
+    }
+
     /// The actor of this pid, if it lives on this node in this life of it.
     pub(crate) fn cell_of(&self, pid: Pid) -> Option<Arc<Cell>> {
         let mine = pid.node() == self.name && pid.incarnation() == self.incarnation;
@@ -53,10 +57,14 @@ impl Node {
     /// An actor has ended; `effects` are for whoever is tied to it.
     pub(crate) fn ended(self: &Arc<Self>, cell: &Cell, effects: Vec<Effect>) {
         self.table.remove(cell.pid.number());
+        if cell.was_noted() {
+            self.forget_name(cell.pid.number());
+            self.tell_of_nodes(cell.pid.number(), false);
+        }
         if !effects.is_empty() || cell.was_tied() {
             match self.hands.get() {
                 Some(hands) => hands.keeper.do_send(Ended { pid: cell.pid, effects }),
-                None => self.carry_out(cell.pid, effects),
+                None => self.carry_out(cell.pid, None, effects),
             }
         }
     }
@@ -76,32 +84,32 @@ impl Node {
         kind: Kind,
         options: SpawnOptions,
         born: Born,
-        result: Option<Return>,
+        over: Option<Arc<Link>>,
         start: impl FnOnce(Seat) + Send + 'static,
     ) {
         if self.is_stopping() {
             return born(Err(SpawnFault::Stopping));
         }
         let worker = self.worker().expect("a node that others can reach has arbiters");
-        let seat = Seat::new(self.clone(), kind, options, worker.queue.clone(), born, result);
+        let seat = Seat::new(self.clone(), kind, options, worker.queue.clone(), born, over);
         // A dead arbiter drops the seat unused, and the asker hears of it.
         worker.arbiter.spawn_fn(move || start(seat));
     }
 
-    /// Starts what `kind` names.
+    /// Starts what `kind` names, as ordered over this connection, or by this node itself.
     pub(crate) fn start_kind(
         self: &Arc<Self>,
         kind: Kind,
         args: Vec<u8>,
         options: SpawnOptions,
         born: Born,
-        result: Option<Return>,
+        over: Option<Arc<Link>>,
     ) {
         let Some(entry) = registry::entry(&kind) else { return born(Err(SpawnFault::UnknownKind)) };
         if !self.allows(entry) {
             return born(Err(SpawnFault::NotAllowed));
         }
-        self.seat(kind, options, born, result, move |seat| {
+        self.seat(kind, options, born, over, move |seat| {
             if let Err(refused) = (entry.start)(&args, seat) {
                 let (seat, why) = *refused;
                 seat.refuse(SpawnFault::BadArguments(why));

@@ -25,21 +25,25 @@ use super::clock::Alarm;
 use super::link::Link;
 use super::load::RunQueue;
 use crate::core::life::{Effect, Life, Notice};
-use crate::term::{ExitReason, Kind, NodeName, Pid};
-use crate::wire::{Fault, Signal};
+use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
+use crate::wire::Fault;
 
 /// One actor, as its node sees it.
 pub(crate) struct Cell {
     pub(crate) pid: Pid,
     pub(crate) kind: Kind,
     /// Group leader: the node where its output appears.
-    pub(crate) leader: NodeName,
+    leader: Mutex<NodeName>,
+    /// Who started it, if it was an actor.
+    pub(crate) parent: Option<Pid>,
     pub(crate) node: Arc<Node>,
     queue: Arc<RunQueue>,
     task: AtomicWaker,
     queued: AtomicBool,
     /// It has, or had, a tie with somebody on another node.
     tied: AtomicBool,
+    /// Its node has, or had, notes about it: a name, or that it wants to hear of nodes.
+    noted: AtomicBool,
     /// A signal has ended it: checked before each poll and between two messages.
     doomed: AtomicBool,
     life: Mutex<Life>,
@@ -63,6 +67,8 @@ pub(crate) trait Mailbox: Any + Send + Sync {
     fn push_notice(&self, notice: Notice);
     /// Wakes whoever waits for a message elsewhere than in the actor's own task.
     fn nudge(&self) {}
+    /// Takes out the notice that this monitor has fired, if it waits (M5).
+    fn flush_down(&self, monitor: Ref);
     /// Drops what waits. Later messages may still come and are dropped with the mailbox.
     fn clear(&self);
     fn as_any(&self) -> &dyn Any;
@@ -73,6 +79,7 @@ impl Cell {
         pid: Pid,
         kind: Kind,
         leader: NodeName,
+        parent: Option<Pid>,
         node: Arc<Node>,
         queue: Arc<RunQueue>,
         mailbox: Box<dyn Mailbox>,
@@ -80,12 +87,14 @@ impl Cell {
         Cell {
             pid,
             kind,
-            leader,
+            leader: Mutex::new(leader),
+            parent,
             node,
             queue,
             task: AtomicWaker::new(),
             queued: AtomicBool::new(false),
             tied: AtomicBool::new(false),
+            noted: AtomicBool::new(false),
             doomed: AtomicBool::new(false),
             life: Mutex::new(Life::new(pid)),
             mailbox,
@@ -119,8 +128,27 @@ impl Cell {
         self.doomed.load(Ordering::Acquire)
     }
 
+    /// It has a tie with somebody on another node.
+    pub(crate) fn note_tied(&self) {
+        self.tied.store(true, Ordering::Release);
+    }
+
     pub(crate) fn was_tied(&self) -> bool {
         self.tied.load(Ordering::Acquire)
+    }
+
+    /// Its node has a note about it.
+    pub(crate) fn note_noted(&self) {
+        self.noted.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn was_noted(&self) -> bool {
+        self.noted.load(Ordering::Acquire)
+    }
+
+    /// The node where its output appears.
+    pub(crate) fn leader(&self) -> NodeName {
+        *lock(&self.leader)
     }
 
     /// The reason that a signal gave it, or that it ended with.
@@ -130,6 +158,28 @@ impl Cell {
 
     pub(crate) fn trap_exits(&self, on: bool) -> bool {
         self.life().trap_exits(on)
+    }
+
+    pub(crate) fn traps_exits(&self) -> bool {
+        self.life().traps_exits()
+    }
+
+    /// Whom it is linked with, in order.
+    pub(crate) fn links(&self) -> Vec<Pid> {
+        let mut links = self.life().links();
+        links.sort_unstable();
+        links
+    }
+
+    /// What it watches, in order.
+    pub(crate) fn monitors(&self) -> Vec<To> {
+        let mut monitors = self.life().monitors();
+        monitors.sort_unstable();
+        monitors
+    }
+
+    pub(crate) fn flush_down(&self, monitor: Ref) {
+        self.mailbox.flush_down(monitor);
     }
 
     /// Lets `act` change the life, carries out what concerns the actor itself, and returns what its
@@ -156,11 +206,11 @@ impl Cell {
                 doomed = true;
                 false
             }
-            Effect::Tied { .. } => {
-                self.tied.store(true, Ordering::Release);
-                true
+            Effect::Lead(leader) => {
+                *lock(&self.leader) = *leader;
+                false
             }
-            Effect::Tell { .. } => true,
+            Effect::Tell { .. } | Effect::Tied | Effect::WatchNode(_) => true,
         });
         drop(life);
         if wake {
@@ -192,15 +242,10 @@ impl Cell {
         }
     }
 
-    /// `exit/2`, called by this actor.
-    pub(crate) fn exit_signal(self: &Arc<Self>, to: Pid, reason: ExitReason) {
-        self.node.signal(self.pid, to, Signal::Exit { from: self.pid, reason });
-        if to == self.pid
-            && self.is_doomed()
-            && let Some(reason) = self.reason()
-        {
-            exit(reason); // E14: it works before exit/2 returns
-        }
+    /// A notice that is no matter of its life.
+    pub(crate) fn push_notice(self: &Arc<Self>, notice: Notice) {
+        self.mailbox.push_notice(notice);
+        self.wake();
     }
 
     /// The actor rests from its next turn on until `link` has sent what it holds.
@@ -451,6 +496,16 @@ pub fn exit(reason: ExitReason) -> ! {
         true => resume_unwind(Box::new(ExitNow(reason))),
         false => panic!("exit({reason}) was called outside of an actor"),
     }
+}
+
+/// Throws a value from any depth: Erlang's `throw/1`. Uncaught it ends the actor with
+/// [`ExitReason::Thrown`]; [`std::panic::catch_unwind`] catches it, as it does an [`exit`], and then the
+/// actor lives on (rules E24, E30).
+///
+/// # Panics
+/// Always, by design, as [`exit`] does.
+pub fn throw(value: impl Into<rmpv::Value>) -> ! {
+    exit(ExitReason::Thrown(value.into()))
 }
 
 struct ExitNow(ExitReason);

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::FutureExt;
@@ -19,14 +20,14 @@ use super::link::{Link, Phase};
 use super::peers::Admission;
 use super::role::RoleEvent;
 use crate::wire::greeting::{
-    DialStep, Dialer, GREETING_BYTES_MAX, Greeting, Hello, ListenStep, Listener, Refusal, decode,
-    encode,
+    DialStep, Dialer, GREETING_BYTES_MAX, Greeting, Hello, ListenStep, Listener, Part, Refusal,
+    decode, encode,
 };
 use crate::wire::{Body, Control, NotAFrame, Splitter, read_body};
 
 /// Dials the peer of `link`, greets it, and serves the connection to its end.
 pub(crate) async fn dial(node: Arc<Node>, link: Arc<Link>, address: SocketAddr) {
-    let greeted = timeout(node.config.times.greeting, greet(&node, &link, address)).await;
+    let greeted = timeout(node.config.times.greeting, greet_again(&node, &link, address)).await;
     let why = match greeted {
         Ok(Ok((stream, read, them))) => {
             if node.bring_up(&link, them.incarnation) {
@@ -106,6 +107,24 @@ enum Unmet {
     Refused(#[from] Refusal),
     #[error("no random bytes: {0}")]
     Random(#[from] getrandom::Error),
+}
+
+/// Greets a peer that may not have noticed yet that our former connection is lost.
+///
+/// PE-5: it says then that we are connected; it is asked again until it has noticed, or the time is up.
+async fn greet_again(
+    node: &Node,
+    link: &Link,
+    address: SocketAddr,
+) -> Result<(TcpStream, BytesMut, Hello), Unmet> {
+    loop {
+        match greet(node, link, address).await {
+            Err(Unmet::Refused(Refusal::Connected)) if link.phase() == Phase::Connecting => {
+                tokio::time::sleep(REDIAL_AFTER).await;
+            }
+            greeted => return greeted,
+        }
+    }
 }
 
 async fn greet(
@@ -207,6 +226,9 @@ async fn hear(stream: &mut TcpStream, read: &mut BytesMut) -> Result<Greeting, U
 async fn serve(upheld: Upheld, stream: TcpStream, read: BytesMut, them: Hello) {
     let Upheld { node, link } = &upheld;
     info!(node.log, "node up"; "peer" => %them.node, "part" => ?them.part);
+    if them.part != Part::Hidden {
+        node.node_up(link);
+    }
     let (from, to) = stream.into_split();
     node.role(RoleEvent::PeerUp(them));
     let why = futures::select! {
@@ -237,6 +259,7 @@ async fn read_frames(
                 Ok(Body::Request { to, tag, question, payload }) => {
                     node.on_request(link, to, tag, question, payload);
                 }
+                Ok(Body::Named { name, tag, payload }) => node.on_named(&name, tag, payload),
                 Ok(Body::Reply { question, payload }) => {
                     node.close_question(question, super::Outcome::Reply(payload));
                 }
@@ -312,6 +335,8 @@ async fn keep_alive(node: &Arc<Node>, link: &Arc<Link>) -> String {
     }
 }
 
+/// Between two attempts to reach a peer that takes us for connected.
+const REDIAL_AFTER: Duration = Duration::from_millis(5);
 /// Room for one read.
 const READ_BYTES: usize = 64 << 10;
 /// Less room than this is not worth a read.

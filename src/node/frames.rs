@@ -10,8 +10,7 @@ use super::link::Link;
 use super::role::RoleEvent;
 use super::seat::Born;
 use super::{Node, Outcome};
-use crate::core::life::Effect;
-use crate::term::{ExitReason, Pid};
+use crate::term::{ExitReason, Pid, To};
 use crate::wire::{Control, Fault, SpawnOrder};
 
 impl Node {
@@ -22,7 +21,10 @@ impl Node {
             Control::Load(report) => self.role(RoleEvent::Load { node: link.peer, report }),
             Control::Signal { to, signal } => {
                 let to = Pid::new(self.name, self.incarnation, to);
-                self.carry_out(to, vec![Effect::Tell { to, signal }]);
+                self.on_signal(link, to.into(), signal);
+            }
+            Control::SignalNamed { name, signal } => {
+                self.on_signal(link, To::Name(name, self.name), signal);
             }
             Control::Spawn(order) => self.on_spawn_order(link, order),
             Control::Spawned { question, pid } => {
@@ -62,8 +64,7 @@ impl Node {
                 Err(fault) => Control::SpawnRefused { question, fault },
             });
         });
-        let result = options.result.map(|question| Return { link: Some(link.clone()), question });
-        self.start_kind(kind, args, options, born, result);
+        self.start_kind(kind, args, options, born, Some(link.clone()));
     }
 
     /// A message for the actor of this number has come over `link`.

@@ -8,7 +8,7 @@ use std::any::{Any, TypeId};
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use actix::dev::{AsyncContextParts, ContextFut, MessageResponse};
@@ -19,17 +19,45 @@ use serde::de::DeserializeOwned;
 
 use super::answer::{Answer, Asker};
 use super::cell::{Body, Cell, Mailbox, current, lock, must_yield};
+use super::letter::{Content, Letter};
 use crate::core::life::Notice;
-use crate::message::{Down, Exited, RemoteMessage};
-use crate::wire::{Fault, from_bytes, short_name, tag_of};
+use crate::message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
+use crate::term::Ref;
+use crate::wire::{Fault, Up, from_bytes, short_name, tag_of};
 
 /// The mailbox of an actor `A`.
 pub(crate) struct Inbox<A: Actor> {
     queue: Mutex<Queue<Item<A>>>,
     accepted: &'static Accepted<A>,
-    /// Set when the actor first traps exits or watches somebody: then it has the handler.
-    pub(crate) on_exited: OnceLock<fn(&mut A, Exited, &mut A::Context)>,
-    pub(crate) on_down: OnceLock<fn(&mut A, Down, &mut A::Context)>,
+    handlers: Mutex<Handlers<A>>,
+}
+
+/// What of an actor handles notices, and what it has not declared. Set when the actor first asks for
+/// such: then it has the handler.
+type Handlers<A> = Option<Box<HandlersOf<A, <A as Actor>::Context>>>;
+
+pub(crate) struct HandlersOf<A, C> {
+    pub(crate) exited: Option<fn(&mut A, Exited, &mut C)>,
+    pub(crate) down: Option<fn(&mut A, Down, &mut C)>,
+    pub(crate) node_down: Option<fn(&mut A, NodeDown, &mut C)>,
+    pub(crate) node_up: Option<fn(&mut A, NodeUp, &mut C)>,
+    pub(crate) letter: Option<fn(&mut A, Letter, &mut C)>,
+    /// Monitors that were taken back while what waits was being handled: should they be in there,
+    /// they are passed over (M5).
+    flushed: Vec<Ref>,
+}
+
+impl<A, C> Default for HandlersOf<A, C> {
+    fn default() -> HandlersOf<A, C> {
+        HandlersOf {
+            exited: None,
+            down: None,
+            node_down: None,
+            node_up: None,
+            letter: None,
+            flushed: Vec::new(),
+        }
+    }
 }
 
 /// What waits; once closed it takes nothing more, so that nothing outlives its actor in there.
@@ -40,8 +68,14 @@ pub(crate) struct Queue<T> {
 
 enum Item<A: Actor> {
     Typed(Box<dyn Deliver<A>>),
-    Raw { tag: u32, payload: Bytes, answer: Option<Asker> },
+    Raw {
+        tag: u32,
+        payload: Bytes,
+        answer: Option<Asker>,
+    },
     Notice(Notice),
+    /// None of those that the actor takes, for its catch-all.
+    Letter(Letter),
 }
 
 /// A message whose type only its sender and its handler know.
@@ -65,12 +99,16 @@ where
     A: Actor<Context: AsyncContext<A>>,
 {
     pub(crate) fn new(accepted: &'static Accepted<A>) -> Inbox<A> {
-        Inbox {
-            queue: Mutex::default(),
-            accepted,
-            on_exited: OnceLock::new(),
-            on_down: OnceLock::new(),
-        }
+        Inbox { queue: Mutex::default(), accepted, handlers: Mutex::new(None) }
+    }
+
+    /// Sets a handler of what the actor does not declare in its registration.
+    pub(crate) fn handle_with(&self, set: impl FnOnce(&mut HandlersOf<A, A::Context>)) {
+        set(lock(&self.handlers).get_or_insert_default());
+    }
+
+    fn handler<H>(&self, of: impl FnOnce(&HandlersOf<A, A::Context>) -> Option<H>) -> Option<H> {
+        lock(&self.handlers).as_deref().and_then(of)
     }
 
     fn put(&self, item: Item<A>) {
@@ -85,15 +123,31 @@ impl<A: Actor<Context: AsyncContext<A>>> Mailbox for Arc<Inbox<A>> {
     }
 
     fn push_typed(&self, cell: &Arc<Cell>, tag: u32, message: Box<dyn Any + Send>) {
-        let typed = self.accepted.by_tag.get(&tag).and_then(|entry| (entry.typed)(cell, message));
+        let (typed, message) = match self.accepted.by_tag.get(&tag) {
+            Some(entry) => ((entry.typed)(cell, message), None),
+            None => (None, Some(message)),
+        };
         match typed {
             Some(typed) => self.put(Item::Typed(typed)),
-            None => log_dropped(cell, &format!("tag {tag:08x} is none of those it takes")),
+            None => match message {
+                Some(message) if self.handler(|of| of.letter).is_some() => {
+                    let content = Content::Typed { tag, message };
+                    self.put(Item::Letter(Letter::new(content, cell.node.clone())));
+                }
+                Some(_) | None => log_dropped(cell, &not_taken(tag)),
+            },
         }
     }
 
     fn push_notice(&self, notice: Notice) {
         self.put(Item::Notice(notice));
+    }
+
+    fn flush_down(&self, monitor: Ref) {
+        let is_it = |item: &Item<A>| matches!(item, Item::Notice(Notice::Down { monitor: fired, .. }) if *fired == monitor);
+        if lock(&self.queue).remove(is_it).is_none() {
+            self.handle_with(|of| of.flushed.push(monitor));
+        }
     }
 
     fn clear(&self) {
@@ -223,6 +277,10 @@ where
     }
 }
 
+fn not_taken(tag: u32) -> String {
+    format!("tag {tag:08x} is none of those it takes")
+}
+
 pub(crate) fn log_dropped(cell: &Cell, why: &str) {
     let (pid, kind) = (cell.pid, &cell.kind);
     slog::warn!(cell.node.log, "message dropped"; "pid" => %pid, "kind" => %kind, "reason" => why);
@@ -246,6 +304,9 @@ impl<A: Actor<Context: AsyncContext<A>>> ActorFuture<A> for Drain<A> {
         let this = &mut *self;
         loop {
             if this.taken.is_empty() {
+                if let Some(of) = lock(&this.inbox.handlers).as_deref_mut() {
+                    of.flushed.clear();
+                }
                 lock(&this.inbox.queue).swap(&mut this.taken);
                 if this.taken.is_empty() {
                     if this.taken.capacity() > SPARE_ITEMS_MAX {
@@ -278,23 +339,47 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
                 }
                 None => match answer {
                     Some(remote) => remote.fail(Fault::NotAccepted { tag }),
-                    None => {
-                        if let Some(cell) = current() {
-                            log_dropped(&cell, &format!("tag {tag:08x} is none of those it takes"));
-                        }
-                    }
+                    None => self.undeclared(tag, payload, act, ctx),
                 },
             },
             Item::Notice(Notice::Exited { from, reason }) => {
-                if let Some(handle) = self.on_exited.get() {
+                if let Some(handle) = self.handler(|of| of.exited) {
                     handle(act, Exited { pid: from, reason }, ctx);
                 }
             }
-            Item::Notice(Notice::Down { monitor, pid, reason }) => {
-                if let Some(handle) = self.on_down.get() {
-                    handle(act, Down { monitor, pid, reason }, ctx);
+            Item::Notice(Notice::Down { monitor, object, reason }) => {
+                let wanted = |of: &HandlersOf<A, A::Context>| !of.flushed.contains(&monitor);
+                if let Some(handle) = self.handler(|of| of.down.filter(|_| wanted(of))) {
+                    handle(act, Down { monitor, object, reason }, ctx);
                 }
             }
+            Item::Notice(Notice::NodeDown { node }) => {
+                if let Some(handle) = self.handler(|of| of.node_down) {
+                    handle(act, NodeDown { node }, ctx);
+                }
+            }
+            Item::Notice(Notice::NodeUp { node }) => {
+                if let Some(handle) = self.handler(|of| of.node_up) {
+                    handle(act, NodeUp { node }, ctx);
+                }
+            }
+            Item::Letter(letter) => {
+                if let Some(handle) = self.handler(|of| of.letter) {
+                    handle(act, letter, ctx);
+                }
+            }
+        }
+    }
+
+    /// A message that the actor does not declare.
+    fn undeclared(&self, tag: u32, payload: Bytes, act: &mut A, ctx: &mut A::Context) {
+        let Some(cell) = current() else { return };
+        match self.handler(|of| of.letter) {
+            Some(handle) => {
+                let content = Content::Raw { tag, payload };
+                handle(act, Letter::new(content, cell.node.clone()), ctx);
+            }
+            None => log_dropped(&cell, &not_taken(tag)),
         }
     }
 }
@@ -312,6 +397,12 @@ impl<T> Queue<T> {
     /// Swaps what waits for an empty queue that has room.
     pub(crate) fn swap(&mut self, with: &mut VecDeque<T>) {
         std::mem::swap(&mut self.items, with);
+    }
+
+    /// Takes out the first that is meant.
+    pub(crate) fn remove(&mut self, is_it: impl FnMut(&T) -> bool) -> Option<T> {
+        let at = self.items.iter().position(is_it)?;
+        self.items.remove(at)
     }
 
     pub(crate) fn close(&mut self) -> VecDeque<T> {
@@ -346,9 +437,21 @@ impl<A: Actor<Context = actix::Context<A>>> HostContext<A> for actix::Context<A>
 
 /// The code of an actix actor. Its constructor runs in the first poll, so that a panic there is an end
 /// like any other.
-pub(crate) enum ActorBody<A: Actor<Context: HostContext<A>>, F> {
+pub(crate) struct ActorBody<A: Actor<Context: HostContext<A>>, F> {
+    stage: Stage<A, F>,
+    /// Who wants to hear that the constructor and `started` have run.
+    up: Option<Asker>,
+}
+
+enum Stage<A: Actor<Context: HostContext<A>>, F> {
     Unborn(Option<(F, Arc<Inbox<A>>)>),
     Born(ContextFut<A, A::Context>),
+}
+
+impl<A: Actor<Context: HostContext<A>>, F> ActorBody<A, F> {
+    pub(crate) fn new(construct: F, inbox: Arc<Inbox<A>>, up: Option<Asker>) -> ActorBody<A, F> {
+        ActorBody { stage: Stage::Unborn(Some((construct, inbox))), up }
+    }
 }
 
 impl<A, F> Body for ActorBody<A, F>
@@ -357,21 +460,25 @@ where
     F: FnOnce(&mut A::Context) -> A,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let ActorBody::Unborn(unborn) = self {
+        if let Stage::Unborn(unborn) = &mut self.stage {
             let (construct, inbox) = unborn.take().expect("a panic in the constructor is the end");
             let mut ctx = A::Context::unborn();
             let act = construct(&mut ctx);
             ctx.spawn(Drain { inbox, taken: VecDeque::new() });
-            *self = ActorBody::Born(ctx.into_future(act));
+            self.stage = Stage::Born(ctx.into_future(act));
         }
-        let ActorBody::Born(future) = self else { unreachable!("it was born above") };
-        Pin::new(future).poll(cx)
+        let Stage::Born(future) = &mut self.stage else { unreachable!("it was born above") };
+        let polled = Pin::new(future).poll(cx);
+        if let Some(up) = self.up.take_if(|_| polled.is_pending()) {
+            up.give_named(&Up::Running);
+        }
+        polled
     }
 
     fn silence(&mut self) {
-        match self {
-            ActorBody::Unborn(_) => {}
-            ActorBody::Born(future) => future.ctx().terminate(),
+        match &mut self.stage {
+            Stage::Unborn(_) => {}
+            Stage::Born(future) => future.ctx().terminate(),
         }
     }
 }

@@ -8,8 +8,8 @@ use actix::{Actor, Context, Handler, Message};
 
 use super::Node;
 use super::link::{Link, Phase};
-use crate::core::life::Effect;
-use crate::term::{Incarnation, NodeName, Pid};
+use crate::core::life::{Effect, Via};
+use crate::term::{NodeName, Pid};
 
 /// Keeps the ties of this node's actors with other nodes.
 pub(crate) struct Keeper {
@@ -25,9 +25,9 @@ impl Keeper {
         Keeper { node, tied: HashMap::new(), over: HashMap::new() }
     }
 
-    fn break_ties(&self, number: u64, peer: NodeName, incarnation: Option<Incarnation>) {
+    fn break_ties(&self, number: u64, link: u64, peer: NodeName) {
         if let Some(cell) = self.node.cell(number) {
-            self.node.act(&cell, |life, out| life.node_down(peer, incarnation, out));
+            self.node.act(&cell, |life, out| life.lost(Via::link(link), peer, out));
         }
     }
 }
@@ -57,7 +57,7 @@ impl Handler<Tied> for Keeper {
         }
         // KP-1: a tie made while the connection was being lost breaks too.
         if link.phase() == Phase::Lost {
-            return self.break_ties(number, link.peer, None);
+            return self.break_ties(number, link.id, link.peer);
         }
         // KP-2: nothing is kept of the dead. One that has ended since is told of nothing.
         if self.node.cell(number).is_none() {
@@ -90,7 +90,7 @@ impl Handler<Ended> for Keeper {
                 }
             }
         }
-        self.node.carry_out(pid, effects);
+        self.node.carry_out(pid, None, effects);
     }
 }
 
@@ -98,8 +98,6 @@ impl Handler<Ended> for Keeper {
 pub(crate) struct LinkLost {
     pub(crate) id: u64,
     pub(crate) peer: NodeName,
-    /// None: it was never up.
-    pub(crate) incarnation: Option<Incarnation>,
 }
 
 impl Message for LinkLost {
@@ -117,7 +115,7 @@ impl Handler<LinkLost> for Keeper {
                     self.over.remove(&number);
                 }
             }
-            self.break_ties(number, lost.peer, lost.incarnation);
+            self.break_ties(number, lost.id, lost.peer);
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub(crate) struct Link {
     drained: Notify,
     /// When something was last heard, in milliseconds of the node's clock.
     heard: AtomicU64,
+    /// The peer is up, and not hidden: its coming and going is news.
+    visible: AtomicBool,
 }
 
 struct Out {
@@ -82,6 +84,7 @@ impl Link {
             written: Notify::new(),
             drained: Notify::new(),
             heard: AtomicU64::new(millis(now)),
+            visible: AtomicBool::new(false),
         }
     }
 
@@ -90,7 +93,7 @@ impl Link {
     pub(crate) fn push(
         self: &Arc<Self>,
         life: Option<Incarnation>,
-        head: Head,
+        head: Head<'_>,
         payload: impl FnOnce(&mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>,
     ) -> Result<(), PushError> {
         let max = self.frame_bytes_max;
@@ -282,6 +285,15 @@ impl Link {
 
     pub(crate) fn hear(&self, now: Duration) {
         self.heard.store(millis(now), Ordering::Relaxed);
+    }
+
+    /// The peer is up and not hidden.
+    pub(crate) fn set_visible(&self) {
+        self.visible.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_visible(&self) -> bool {
+        self.visible.load(Ordering::Acquire)
     }
 
     /// When something was last heard.

@@ -7,6 +7,7 @@
 mod actors;
 pub(crate) mod ambient;
 pub(crate) mod answer;
+mod bifs;
 pub(crate) mod blocking;
 pub(crate) mod cell;
 pub(crate) mod clock;
@@ -17,10 +18,12 @@ pub(crate) mod guard;
 pub(crate) mod inbox;
 mod keeper;
 pub(crate) mod launch;
+pub(crate) mod letter;
 pub(crate) mod link;
 mod listener;
 pub(crate) mod load;
 mod master;
+pub(crate) mod names;
 pub(crate) mod output;
 mod peers;
 mod questions;
@@ -32,6 +35,7 @@ mod signals;
 mod slave;
 mod table;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -53,6 +57,7 @@ use self::keeper::Keeper;
 use self::launch::{HostFailure, Plan, StartStep};
 use self::load::{Blocking, RunQueue, Sampler};
 use self::master::{Master, StartSlave};
+use self::names::Names;
 use self::peers::Peers;
 use self::role::RoleEvent;
 use self::slave::Slave;
@@ -74,6 +79,9 @@ pub(crate) struct Node {
     /// Pids, refs: never used again.
     numbers: AtomicU64,
     table: Table,
+    names: Names,
+    /// Who wants to hear of every node that comes or goes.
+    watchers: Mutex<HashSet<u64>>,
     peers: Peers,
     calls: Mutex<Calls<Waiter>>,
     /// The earliest deadline has changed.
@@ -160,6 +168,8 @@ impl Node {
             address,
             numbers: AtomicU64::new(0),
             table: Table::new(),
+            names: Names::default(),
+            watchers: Mutex::default(),
             peers: Peers::default(),
             calls: Mutex::new(Calls::new()),
             deadlines: Notify::new(),

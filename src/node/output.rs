@@ -45,7 +45,7 @@ pub fn say(text: &str) {
         return;
     };
     for line in text.lines() {
-        cell.node.print(cell.leader, cell.pid, line);
+        cell.node.print(cell.leader(), cell.pid, line);
     }
 }
 

@@ -11,7 +11,7 @@ use super::link::{Link, Phase};
 use super::peers::NoWay;
 use super::role::RoleEvent;
 use super::{Node, Outcome, connection};
-use crate::core::life::answer_of_nobody;
+use crate::core::life::{Notice, answer_of_nobody};
 use crate::term::{ExitReason, Incarnation, NodeName, Pid};
 use crate::wire::greeting::Part;
 use crate::wire::{Body, Control, Fault, read_body};
@@ -59,9 +59,43 @@ impl Node {
             waiter(Outcome::Lost);
         }
         if let Some(hands) = self.hands.get() {
-            hands.keeper.do_send(LinkLost { id: link.id, peer: link.peer, incarnation });
+            hands.keeper.do_send(LinkLost { id: link.id, peer: link.peer });
+        }
+        if link.is_visible() {
+            self.news(Notice::NodeDown { node: link.peer });
         }
         self.role(RoleEvent::PeerDown { node: link.peer, why: why.to_owned() });
+    }
+
+    /// The peer of `link` is up, and is not hidden.
+    pub(crate) fn node_up(self: &Arc<Self>, link: &Arc<Link>) {
+        link.set_visible();
+        self.news(Notice::NodeUp { node: link.peer });
+    }
+
+    /// Whether the actor of this number hears of every node that comes or goes.
+    pub(crate) fn tell_of_nodes(&self, number: u64, on: bool) {
+        let mut watchers = lock(&self.watchers);
+        match on {
+            true => watchers.insert(number),
+            false => watchers.remove(&number),
+        };
+    }
+
+    fn news(self: &Arc<Self>, notice: Notice) {
+        let watchers: Vec<u64> = lock(&self.watchers).iter().copied().collect();
+        for cell in watchers.into_iter().filter_map(|number| self.cell(number)) {
+            cell.push_notice(notice.clone());
+        }
+    }
+
+    /// Cuts the connection to a node, if there is one (N9).
+    pub(crate) fn disconnect(self: &Arc<Self>, peer: NodeName) -> bool {
+        let link = self.peers.get(peer).filter(|link| matches!(link.phase(), Phase::Up(_)));
+        if let Some(link) = &link {
+            self.lose(link, "disconnected on purpose");
+        }
+        link.is_some()
     }
 
     /// Tells the node's master or slave actor.
@@ -96,9 +130,11 @@ impl Node {
             }
             Ok(Body::Control(Control::Signal { to, signal })) => {
                 let nobody = Pid::new(peer, life, to);
-                self.carry_out(nobody, Vec::from_iter(answer_of_nobody(nobody, signal)));
+                self.carry_out(nobody, None, Vec::from_iter(answer_of_nobody(nobody, signal)));
             }
-            Ok(Body::Message { .. } | Body::Reply { .. } | Body::Control(_)) => {}
+            Ok(
+                Body::Message { .. } | Body::Reply { .. } | Body::Named { .. } | Body::Control(_),
+            ) => {}
             Err(why) => unreachable!("a frame of our own making: {why}"),
         }
     }

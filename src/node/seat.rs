@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Node;
 use super::answer::{Asker, Return};
 use super::cell::{Body, Cell, Mailbox, Task};
+use super::link::Link;
 use super::load::RunQueue;
 use crate::term::{Kind, Pid};
 use crate::wire::{Signal, SpawnFault, SpawnOptions};
@@ -18,6 +19,17 @@ pub struct Seat {
     queue: Arc<RunQueue>,
     born: Option<Born>,
     result: Option<Return>,
+    /// The connection over which the order came.
+    over: Option<Arc<Link>>,
+}
+
+/// What becomes of a seat: an actor, and who waits for what of it.
+pub(crate) struct Taken {
+    pub(crate) cell: Arc<Cell>,
+    /// Who wants the result of a function.
+    pub(crate) result: Option<Asker>,
+    /// Who wants to hear that it is up.
+    pub(crate) up: Option<Asker>,
 }
 
 /// Who is told that an actor has come into the world, before it does anything.
@@ -30,9 +42,11 @@ impl Seat {
         options: SpawnOptions,
         queue: Arc<RunQueue>,
         born: Born,
-        result: Option<Return>,
+        over: Option<Arc<Link>>,
     ) -> Seat {
-        Seat { node, kind, options, queue, born: Some(born), result }
+        let back = |question| Return { link: over.clone(), question };
+        let result = options.result.map(back);
+        Seat { node, kind, options, queue, born: Some(born), result, over }
     }
 
     pub(crate) fn refuse(mut self, fault: SpawnFault) {
@@ -41,28 +55,26 @@ impl Seat {
         }
     }
 
-    /// Gives the actor a pid and its ties, and tells the asker. Also returns who wants the result of a
-    /// function.
-    pub(crate) fn take(mut self, mailbox: impl Mailbox) -> (Arc<Cell>, Option<Asker>) {
+    /// Gives the actor a pid and its ties, and tells the asker.
+    pub(crate) fn take(mut self, mailbox: impl Mailbox) -> Taken {
         let node = self.node.clone();
         let pid = node.new_pid();
-        let (kind, leader) = (self.kind.clone(), self.options.leader);
+        let SpawnOptions { link, monitor, leader, result: _, parent, up, placed } =
+            self.options.clone();
+        let (kind, queue) = (self.kind.clone(), self.queue.clone());
         let cell =
-            Cell::new(pid, kind, leader, node.clone(), self.queue.clone(), Box::new(mailbox));
-        let cell = Arc::new(cell);
+            Arc::new(Cell::new(pid, kind, leader, parent, node.clone(), queue, Box::new(mailbox)));
         node.live_here(cell.clone());
-        if self.options.placed {
+        if placed {
             node.count_accepted();
         }
         // L10, M12: the ties are there before the actor can end.
-        let link = self.options.link;
-        let monitor = self.options.monitor;
-        node.act(&cell, |life, out| {
+        node.act_over(&cell, self.over.as_ref(), |life, via, out| {
             if let Some(parent) = link {
-                life.linked_from_birth(parent, out);
+                life.linked_from_birth(parent, via, out);
             }
             if let Some((from, monitor)) = monitor {
-                life.signal(Signal::Monitor { from, monitor }, out);
+                life.signal(Signal::Monitor { from, monitor }, via, out);
             }
         });
         slog::debug!(node.log, "spawned"; "pid" => %pid, "kind" => %cell.kind);
@@ -70,7 +82,9 @@ impl Seat {
             born(Ok(pid));
         }
         let result = self.result.take().map(|to| Asker::new(cell.clone(), to));
-        (cell, result)
+        let up = up.map(|question| Return { link: self.over.clone(), question });
+        let up = up.map(|to| Asker::new(cell.clone(), to));
+        Taken { cell, result, up }
     }
 }
 

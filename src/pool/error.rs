@@ -9,7 +9,7 @@ use crate::hosts::HostsError;
 use crate::node::NodeError;
 use crate::node::launch::HostFailure;
 use crate::runtime_file::RuntimeFileError;
-use crate::term::{Kind, NodeName, NodeNameError};
+use crate::term::{ExitReason, Kind, NodeName, NodeNameError, Pid};
 use crate::wire::Answer;
 
 /// A pool, or a node of one, could not be started.
@@ -156,6 +156,24 @@ pub enum SpawnError {
         kind: Kind,
         /// How long was waited.
         after: Duration,
+    },
+    /// It came into the world, and ended before it was up.
+    #[error("{kind} ended before it was up: {reason}")]
+    NotUp {
+        /// Who it was.
+        pid: Pid,
+        /// What was to be started.
+        kind: Kind,
+        /// Why it ended.
+        reason: ExitReason,
+    },
+    /// It came into the world, and said that it has nothing to do.
+    #[error("{kind} has nothing to do")]
+    Ignored {
+        /// Who it was.
+        pid: Pid,
+        /// What was to be started.
+        kind: Kind,
     },
     /// A link needs somebody to link with.
     #[error("pspawn_link was called outside of an actor: use that of pool.mailbox()")]

@@ -11,15 +11,16 @@ use serde::de::DeserializeOwned;
 use super::{Pool, SpawnError};
 use crate::actor::{Spawnable, host};
 use crate::addr::{RemoteAddr, SendError};
+use crate::core::mutant::{self, Mutant};
 use crate::node::ambient::decode_at;
-use crate::node::answer::{Return, encode};
+use crate::node::answer::encode;
 use crate::node::cell::{Cell, current};
 use crate::node::inbox::NO_ARGS;
 use crate::node::link::{Link, PushError};
 use crate::node::seat::{Born, Seat};
 use crate::node::{Node, Outcome, Waiter};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref};
-use crate::wire::{Control, Fault, Query, SpawnFault, SpawnOptions, SpawnOrder};
+use crate::wire::{Control, Fault, Query, SpawnFault, SpawnOptions, SpawnOrder, Up, from_bytes};
 
 impl Pool {
     /// Starts an `A` on the node with the lowest expected load, and returns once it has a pid there.
@@ -208,7 +209,7 @@ impl Pool {
         Ok(self.spawn_encoded(on, &kind, args_of(args)?, ties, false).await?.0)
     }
 
-    async fn spawn_encoded(
+    pub(super) async fn spawn_encoded(
         &self,
         on: Option<NodeName>,
         kind: &Kind,
@@ -273,18 +274,25 @@ impl Pool {
         } else {
             (None, None)
         };
+        let is_up = ties.up.then(|| {
+            let (tell, told) = oneshot::channel();
+            let waiter: Waiter = Box::new(move |outcome| drop(tell.send(outcome)));
+            (self.node.open_question(link.as_deref(), NO_DEADLINE, waiter), told)
+        });
         let options = SpawnOptions {
-            link: ties.link.as_ref().map(|parent| parent.pid),
+            link: ties.link.as_ref().map(|parent| parent.pid).filter(|_| !birth_is_late()),
             monitor: ties.monitor.as_ref().map(|(watcher, monitor)| (watcher.pid, *monitor)),
-            leader: current().map_or(self.node.name, |cell| cell.leader),
+            leader: current().map_or(self.node.name, |cell| cell.leader()),
             result,
+            parent: ties.parent,
+            up: is_up.as_ref().map(|(question, _)| *question),
             placed,
         };
         let (tell, told) = oneshot::channel();
-        let node = self.node.clone();
+        let (node, over) = (self.node.clone(), link.clone());
         let waiter: Waiter = Box::new(move |outcome| {
             if let Outcome::Spawned(pid) = outcome {
-                ties.made(&node, pid);
+                ties.made(&node, over.as_ref(), pid);
             }
             let _ = tell.send(outcome); // the spawner may have gone
         });
@@ -301,13 +309,12 @@ impl Pool {
                         },
                     );
                 });
-                let result = result.map(|question| Return { link: None, question });
                 match args {
                     Args::Here(start) => {
                         self.node.start_typed(kind.clone(), options, born, start);
                     }
                     Args::Named(args) => {
-                        self.node.start_kind(kind.clone(), args, options, born, result);
+                        self.node.start_kind(kind.clone(), args, options, born, None);
                     }
                 }
             }
@@ -330,7 +337,13 @@ impl Pool {
         let outcome = told.await.unwrap_or(Outcome::Lost);
         let (node, kind) = (on, kind.clone());
         let refused = match outcome {
-            Outcome::Spawned(pid) => return Ok((pid, ended)),
+            Outcome::Spawned(pid) => {
+                if let Some((_, told)) = is_up {
+                    let told = told.await.unwrap_or(Outcome::Lost);
+                    up_or_not(told, pid, &kind)?;
+                }
+                return Ok((pid, ended));
+            }
             Outcome::Refused(SpawnFault::UnknownKind) => SpawnError::UnknownKind { node, kind },
             Outcome::Refused(SpawnFault::BadArguments(why)) => {
                 SpawnError::BadArguments { node, kind, why }
@@ -342,8 +355,8 @@ impl Pool {
                 SpawnError::NodeDown { node }
             }
         };
-        if let Some(result) = result {
-            self.node.give_up_question(result);
+        for question in result.into_iter().chain(is_up.map(|(question, _)| question)) {
+            self.node.give_up_question(question);
         }
         if placed {
             self.unplace(node);
@@ -359,6 +372,27 @@ impl Pool {
             let _ = pool.ask(Query::Unplace(node), pool.node.config.times.spawn).await;
         });
     }
+}
+
+/// What a new actor has said, or not, when its start was over.
+fn up_or_not(told: Outcome, pid: Pid, kind: &Kind) -> Result<(), SpawnError> {
+    let reason = match told {
+        Outcome::Reply(bytes) => match from_bytes(&bytes) {
+            Ok(Up::Running) => return Ok(()),
+            Ok(Up::Ignored) => return Err(SpawnError::Ignored { pid, kind: kind.clone() }),
+            Err(why) => ExitReason::exit(why.to_string()),
+        },
+        Outcome::Failed(Fault::Exit(reason)) => reason,
+        // It has returned without a word.
+        Outcome::Failed(Fault::NoAnswer) => ExitReason::Normal,
+        Outcome::Failed(Fault::NotAccepted { .. } | Fault::Undecodable(_))
+        | Outcome::Spawned(_)
+        | Outcome::Refused(_)
+        | Outcome::Told(_)
+        | Outcome::Lost
+        | Outcome::TimedOut => ExitReason::NoConnection,
+    };
+    Err(SpawnError::NotUp { pid, kind: kind.clone(), reason })
 }
 
 /// A new actor, and how its function will have ended if that was asked for.
@@ -377,35 +411,58 @@ enum Args {
 pub(crate) struct Ties {
     link: Option<Arc<Cell>>,
     monitor: Option<(Arc<Cell>, Ref)>,
+    parent: Option<Pid>,
     placed: bool,
+    /// The spawner waits until it is up.
+    up: bool,
 }
 
 impl Ties {
     fn none() -> Ties {
-        Ties { link: None, monitor: None, placed: false }
+        let parent = current().map(|cell| cell.pid);
+        Ties { link: None, monitor: None, parent, placed: false, up: false }
+    }
+
+    pub(super) fn of(parent: &Arc<Cell>, link: bool, monitor: Option<Ref>, up: bool) -> Ties {
+        Ties {
+            link: link.then(|| parent.clone()),
+            monitor: monitor.map(|monitor| (parent.clone(), monitor)),
+            parent: Some(parent.pid),
+            placed: false,
+            up,
+        }
     }
 
     pub(crate) fn link(parent: &Arc<Cell>) -> Ties {
-        Ties { link: Some(parent.clone()), ..Ties::none() }
+        Ties::of(parent, true, None, false)
     }
 
     pub(crate) fn monitor(watcher: &Arc<Cell>) -> (Ties, Ref) {
         let monitor = watcher.node.new_ref();
-        (Ties { monitor: Some((watcher.clone(), monitor)), ..Ties::none() }, monitor)
+        (Ties::of(watcher, false, Some(monitor), false), monitor)
     }
 
     /// The other ends of the ties, made before any signal of the new actor can come.
-    fn made(&self, node: &Arc<Node>, pid: Pid) {
+    fn made(&self, node: &Arc<Node>, over: Option<&Arc<Link>>, pid: Pid) {
         if let Some(parent) = &self.link {
-            node.act(parent, |life, out| life.linked_from_birth(pid, out));
+            node.act_over(parent, over, |life, via, out| match birth_is_late() {
+                true => life.link(pid, out),
+                false => life.linked_from_birth(pid, via, out),
+            });
         }
         if let Some((watcher, monitor)) = &self.monitor {
-            node.act(watcher, |life, out| life.monitoring_from_birth(pid, *monitor, out));
+            node.act_over(watcher, over, |life, via, out| {
+                life.monitoring_from_birth(pid, *monitor, via, out);
+            });
         }
     }
 }
 
-fn args_of(args: impl Serialize) -> Result<Vec<u8>, SpawnError> {
+fn birth_is_late() -> bool {
+    mutant::is(Mutant::LinkedFromBirthLate)
+}
+
+pub(super) fn args_of(args: impl Serialize) -> Result<Vec<u8>, SpawnError> {
     let mut bytes = Vec::new();
     encode(&args, &mut bytes).map_err(|why| SpawnError::NotArguments { why: why.to_string() })?;
     match rmp::Marker::from_u8(bytes.first().copied().unwrap_or_default()) {

@@ -38,12 +38,24 @@ pub enum ExitReason {
     Undef(Kind),
     /// It ended itself with a value: `exit(Term)`.
     Exit(Value),
+    /// It threw a value that nobody caught: Erlang's `{{nocatch, Term}, Stack}`.
+    Thrown(Value),
 }
 
 impl ExitReason {
-    /// `exit(Value)`: a reason of the program's own.
+    /// `exit(Value)`: a reason of the program's own. A word that is one of OTP's reasons is that reason,
+    /// as it is the same atom there: `exit("kill")` is [`Kill`](ExitReason::Kill).
     pub fn exit(value: impl Into<Value>) -> ExitReason {
-        ExitReason::Exit(value.into())
+        let value = value.into();
+        match value.as_str() {
+            Some("normal") => ExitReason::Normal,
+            Some("shutdown") => ExitReason::Shutdown,
+            Some("kill") => ExitReason::Kill,
+            Some("killed") => ExitReason::Killed,
+            Some("noproc") => ExitReason::NoProc,
+            Some("noconnection") => ExitReason::NoConnection,
+            Some(_) | None => ExitReason::Exit(value),
+        }
     }
 
     /// The same kind of reason in few bytes: for a frame that would be too long, or too deep.
@@ -51,6 +63,7 @@ impl ExitReason {
         match self {
             ExitReason::ShutdownWith(_) => ExitReason::ShutdownWith(TOO_LONG.into()),
             ExitReason::Exit(_) => ExitReason::Exit(TOO_LONG.into()),
+            ExitReason::Thrown(_) => ExitReason::Thrown(TOO_LONG.into()),
             ExitReason::Panicked { text, place } => {
                 let cut = |text: &str| text.chars().take(TEXT_CHARS_MAX).collect();
                 ExitReason::Panicked { text: cut(text), place: cut(place) }
@@ -68,9 +81,9 @@ impl ExitReason {
     /// Whether its value is nested deeper than a peer takes.
     pub(crate) fn is_deep(&self) -> bool {
         match self {
-            ExitReason::ShutdownWith(value) | ExitReason::Exit(value) => {
-                deeper_than(VALUE_DEPTH_MAX, value)
-            }
+            ExitReason::ShutdownWith(value)
+            | ExitReason::Exit(value)
+            | ExitReason::Thrown(value) => deeper_than(VALUE_DEPTH_MAX, value),
             ExitReason::Normal
             | ExitReason::Shutdown
             | ExitReason::Kill
@@ -93,7 +106,8 @@ impl ExitReason {
             | ExitReason::NoConnection
             | ExitReason::Panicked { .. }
             | ExitReason::Undef(_)
-            | ExitReason::Exit(_) => false,
+            | ExitReason::Exit(_)
+            | ExitReason::Thrown(_) => false,
         }
     }
 }
@@ -111,6 +125,7 @@ impl fmt::Display for ExitReason {
             ExitReason::Panicked { text, place } => write!(f, "{{{text:?},[{place}]}}"),
             ExitReason::Undef(kind) => write!(f, "{{undef,[{kind}]}}"),
             ExitReason::Exit(value) => Term(value).fmt(f),
+            ExitReason::Thrown(value) => write!(f, "{{{{nocatch,{}}},[]}}", Term(value)),
         }
     }
 }

@@ -9,6 +9,7 @@ mod load;
 mod node;
 mod pid;
 mod supervisor;
+mod to;
 
 pub(crate) use child::Args;
 pub use child::{ChildKind, ChildSpec, Place, RestartType, Shutdown};
@@ -19,3 +20,4 @@ pub(crate) use load::LoadReport;
 pub use node::{NodeName, NodeNameError};
 pub use pid::{Incarnation, Pid, Ref};
 pub use supervisor::{AutoShutdown, SpecError, Strategy, Supervisor};
+pub use to::To;

@@ -28,14 +28,21 @@ pub(crate) enum Body {
         question: u64,
         payload: Bytes,
     },
+    /// A message to whoever has this name.
+    Named {
+        name: String,
+        tag: u32,
+        payload: Bytes,
+    },
 }
 
 /// The head of a frame whose payload is appended by the caller.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Head {
+pub(crate) enum Head<'a> {
     Message { to: u64, tag: u32 },
     Request { to: u64, tag: u32, question: u64 },
     Reply { question: u64 },
+    Named { name: &'a str, tag: u32 },
 }
 
 /// A frame longer than the limit was to be sent.
@@ -59,7 +66,7 @@ pub(crate) enum BodyError {
 pub(crate) fn frame<E>(
     out: &mut Vec<u8>,
     bytes_max: usize,
-    head: Head,
+    head: Head<'_>,
     payload: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Result<(), TooLong>, E> {
     let begun = Begun::new(out);
@@ -82,6 +89,11 @@ pub(crate) fn frame<E>(
         Head::Reply { question } => {
             int(out, OP_REPLY);
             int(out, question);
+        }
+        Head::Named { name, tag } => {
+            int(out, OP_NAMED);
+            rmp::encode::write_str(out, name).expect("a Vec takes all bytes");
+            int(out, tag.into());
         }
     }
     payload(out)?;
@@ -143,7 +155,7 @@ impl Drop for Begun<'_> {
 }
 
 /// Decodes a frame's body.
-pub(crate) fn read_body(mut body: Bytes) -> Result<Body, BodyError> {
+pub(crate) fn read_body(body: Bytes) -> Result<Body, BodyError> {
     let mut rest = rmp::decode::Bytes::new(&body);
     let mut int = || rmp::decode::read_int::<u64, _>(&mut rest).map_err(|_| BodyError::NotAHead);
     let operation = int()?;
@@ -155,11 +167,18 @@ pub(crate) fn read_body(mut body: Bytes) -> Result<Body, BodyError> {
         OP_MESSAGE => Head::Message { to: int()?, tag: tag(int()?)? },
         OP_REQUEST => Head::Request { to: int()?, tag: tag(int()?)?, question: int()? },
         OP_REPLY => Head::Reply { question: int()? },
+        OP_NAMED => {
+            let (name, after) = rmp::decode::read_str_from_slice(rest.remaining_slice())
+                .map_err(|_| BodyError::NotAHead)?;
+            rest = rmp::decode::Bytes::new(after);
+            let tag = rmp::decode::read_int(&mut rest).map_err(|_| BodyError::NotAHead)?;
+            Head::Named { name, tag: self::tag(tag)? }
+        }
         unknown => return Err(BodyError::UnknownOperation(unknown)),
     };
-    let payload_bytes = rest.remaining_slice().len();
-    let payload = body.split_off(body.len() - payload_bytes);
+    let payload = body.slice(body.len() - rest.remaining_slice().len()..);
     Ok(match wire {
+        Head::Named { name, tag } => Body::Named { name: name.to_owned(), tag, payload },
         Head::Message { to, tag } => Body::Message { to, tag, payload },
         Head::Request { to, tag, question } => Body::Request { to, tag, question, payload },
         Head::Reply { question } => Body::Reply { question, payload },
@@ -234,6 +253,7 @@ const OP_CONTROL: u64 = 0;
 const OP_MESSAGE: u64 = 1;
 const OP_REQUEST: u64 = 2;
 const OP_REPLY: u64 = 3;
+const OP_NAMED: u64 = 4;
 
 #[cfg(test)]
 mod tests {

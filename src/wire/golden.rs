@@ -27,7 +27,7 @@ fn the_documented_tags_are_those_of_the_wire() {
     let document = include_str!("../../docs/protocol.md");
     let named = ["i64", "String", "Vec<Job>", "(Pid, i64)", "Inc"];
     for name in named {
-        let line = format!("| `{name}` | `{:08X}` |", tag::tag_named(name));
+        let line = format!("| `{name}` | `{:08X}` |", tag_named(name));
         assert!(document.contains(&line), "{line}");
     }
 }
@@ -61,8 +61,15 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let (dialer, listener) = (hello("a@h", 1), hello("b@h", 2));
     let prefixed = |greeting: &Greeting| framed(&encode(greeting));
     let reason = ExitReason::Exit("boom".into());
-    let options =
-        SpawnOptions { link: Some(pid(1)), monitor: None, leader: a, result: None, placed: true };
+    let options = SpawnOptions {
+        link: Some(pid(1)),
+        monitor: None,
+        leader: a,
+        result: None,
+        parent: Some(pid(1)),
+        up: None,
+        placed: true,
+    };
     let order = SpawnOrder {
         question: 9,
         kind: Kind::new("math", "square"),
@@ -105,11 +112,12 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
             .unwrap();
         out
     };
-    let inc = tag::tag_named("Inc");
+    let inc = tag_named("Inc");
     samples.extend([
         ("Message", push(Head::Message { to: 3, tag: inc }, &5.into())),
         ("Request", push(Head::Request { to: 3, tag: inc, question: 9 }, &5.into())),
         ("Reply", push(Head::Reply { question: 9 }, &12.into())),
+        ("Named", push(Head::Named { name: "printer", tag: inc }, &5.into())),
     ]);
     let controls = [
         ("Tick", Control::Tick),
@@ -122,7 +130,17 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("Monitor", signal(Signal::Monitor { from: pid(1), monitor })),
         ("Demonitor", signal(Signal::Demonitor { from: pid(1), monitor })),
         ("Down", signal(Signal::Down { from: pid(1), monitor, reason: ExitReason::NoProc })),
+        ("Found", signal(Signal::Found { from: pid(1), monitor })),
+        ("Lead", signal(Signal::Lead { from: pid(1), leader: a })),
+        (
+            "SignalNamed",
+            Control::SignalNamed {
+                name: "printer".into(),
+                signal: Signal::Monitor { from: pid(1), monitor },
+            },
+        ),
         ("reason Exit", exit(reason.clone())),
+        ("reason Thrown", exit(ExitReason::Thrown("boom".into()))),
         ("reason ShutdownWith", exit(ExitReason::ShutdownWith(1.into()))),
         (
             "reason Panicked",
@@ -139,6 +157,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("Failed NoAnswer", failed(Fault::NoAnswer)),
         ("Ask Place", asked(Query::Place)),
         ("Ask Unplace", asked(Query::Unplace(a))),
+        ("Ask IsAlive", asked(Query::IsAlive(3))),
+        ("Told Alive", told(Answer::Alive(true))),
         (
             "Ask Attach",
             asked(Query::Attach { node: a, address: "127.0.0.1:4370".parse().unwrap() }),

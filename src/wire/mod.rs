@@ -17,7 +17,7 @@ pub(crate) use codec::{
 };
 
 pub(crate) use signal::Signal;
-pub(crate) use tag::{short_name, tag_of};
+pub(crate) use tag::{short_name, tag_named, tag_of};
 
 use std::net::SocketAddr;
 
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::term::{ExitReason, Incarnation, Kind, LoadReport, NodeName, Pid, Ref};
 
 /// Which version of this protocol a node speaks; two nodes must agree.
-pub(crate) const PROTOCOL_VERSION: u32 = 1;
+pub(crate) const PROTOCOL_VERSION: u32 = 2;
 
 /// Everything nodes say that is not an actor's message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub(crate) enum Control {
     Load(LoadReport),
     /// A signal to the actor of this number.
     Signal { to: u64, signal: Signal },
+    /// A signal to whoever has this name.
+    SignalNamed { name: String, signal: Signal },
     /// Start an actor.
     Spawn(SpawnOrder),
     /// It has the pid; the frames of its life follow.
@@ -96,6 +98,7 @@ impl Control {
             }
             Control::Tick
             | Control::Load(_)
+            | Control::SignalNamed { .. }
             | Control::Spawn(_)
             | Control::Spawned { .. }
             | Control::SpawnRefused { .. }
@@ -136,6 +139,10 @@ pub(crate) struct SpawnOptions {
     pub(crate) leader: NodeName,
     /// The question that its function's result answers.
     pub(crate) result: Option<u64>,
+    /// The actor that started it, if it was one.
+    pub(crate) parent: Option<Pid>,
+    /// The question that is answered when it says that it is up, or ends before.
+    pub(crate) up: Option<u64>,
     /// The pool's placement chose this node: counted in its load report.
     pub(crate) placed: bool,
 }
@@ -162,6 +169,15 @@ pub(crate) enum Fault {
     NoAnswer,
 }
 
+/// What an actor says of itself when its start is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Up {
+    /// It runs.
+    Running,
+    /// It has nothing to do, and will end as if it had never been started (V5).
+    Ignored,
+}
+
 /// A question about the pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Query {
@@ -181,6 +197,8 @@ pub(crate) enum Query {
     StopPool,
     /// You are in my pool from now on; I am its master.
     Enlist,
+    /// Does the actor of this number live?
+    IsAlive(u64),
 }
 
 /// The answer to a [`Query`].
@@ -191,6 +209,7 @@ pub(crate) enum Answer {
     Explained(Vec<String>),
     Kinds(Vec<KindInfo>),
     Attached { already: bool },
+    Alive(bool),
     Done,
     Refused(String),
 }

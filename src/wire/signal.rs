@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::term::{ExitReason, Pid, Ref};
+use crate::term::{ExitReason, NodeName, Pid, Ref};
 
 /// What one actor, or the runtime on its behalf, tells another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,9 +23,18 @@ pub(crate) enum Signal {
     Demonitor { from: Pid, monitor: Ref },
     /// `DOWN`: what `monitor` watched has ended.
     Down { from: Pid, monitor: Ref, reason: ExitReason },
+    /// A monitor by name has found `from`, who has the name.
+    Found { from: Pid, monitor: Ref },
+    /// `group_leader/2`: the receiver's output appears on this node from now on.
+    Lead { from: Pid, leader: NodeName },
 }
 
 impl Signal {
+    /// Whether it ties the sender to the receiver.
+    pub(crate) fn makes_a_tie(&self) -> bool {
+        matches!(self, Signal::Link { .. } | Signal::Monitor { .. })
+    }
+
     pub(super) fn reason(&self) -> Option<&ExitReason> {
         match self {
             Signal::LinkExit { reason, .. }
@@ -35,7 +44,9 @@ impl Signal {
             | Signal::Unlink { .. }
             | Signal::UnlinkAck { .. }
             | Signal::Monitor { .. }
-            | Signal::Demonitor { .. } => None,
+            | Signal::Demonitor { .. }
+            | Signal::Found { .. }
+            | Signal::Lead { .. } => None,
         }
     }
 
@@ -56,7 +67,9 @@ impl Signal {
             | Signal::Unlink { .. }
             | Signal::UnlinkAck { .. }
             | Signal::Monitor { .. }
-            | Signal::Demonitor { .. } => None,
+            | Signal::Demonitor { .. }
+            | Signal::Found { .. }
+            | Signal::Lead { .. } => None,
         }
     }
 }

@@ -207,6 +207,6 @@ impl slog::Serializer for Line {
     }
 }
 
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longer than anything takes that happens at all.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -259,7 +259,7 @@ impl TestPool {
     pub async fn end_of(&mut self, pid: Pid) -> ExitReason {
         let monitor = self.inbox.monitor(pid);
         let down = self.next_down().await;
-        assert_eq!((down.monitor, down.pid), (monitor, pid));
+        assert_eq!((down.monitor, down.object), (monitor, pid.into()));
         down.reason
     }
 

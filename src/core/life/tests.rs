@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
+use crate::term::Incarnation;
 
 /// A world of lives whose signals travel in one queue for each ordered pair of actors.
 struct World {
     lives: Vec<Life>,
     inbox: Vec<Vec<Notice>>,
-    queues: HashMap<(usize, usize), VecDeque<Signal>>,
+    queues: HashMap<(usize, usize), VecDeque<(To, Signal)>>,
     refs: u64,
 }
 
@@ -31,11 +32,15 @@ impl World {
         for effect in out {
             match effect {
                 Effect::Tell { to, signal } => {
-                    let to = usize::try_from(to.number()).unwrap();
-                    self.queues.entry((who, to)).or_default().push_back(signal);
+                    let via = if same_node(who, at(&to)) { Via::HERE } else { WIRE };
+                    self.lives[who].went_over(&to, &signal, via);
+                    self.queues.entry((who, at(&to))).or_default().push_back((to, signal));
                 }
                 Effect::Notice(notice) => self.inbox[who].push(notice),
-                Effect::Doom | Effect::Tied { .. } => {}
+                Effect::WatchNode(node) => {
+                    self.lives[who].watches_over(node, WIRE);
+                }
+                Effect::Doom | Effect::Tied | Effect::Lead(_) => {}
             }
         }
     }
@@ -43,13 +48,13 @@ impl World {
     fn monitor(&mut self, who: usize, whom: usize) -> Ref {
         self.refs += 1;
         let monitor = Ref::new(pid(who).node(), Incarnation(1), self.refs);
-        self.act(who, |life, out| life.monitor(pid(whom), monitor, out));
+        self.act(who, |life, out| life.monitor(pid(whom).into(), monitor, out));
         monitor
     }
 
     fn exit(&mut self, who: usize, whom: usize, reason: ExitReason) {
         let signal = Signal::Exit { from: pid(who), reason };
-        self.queues.entry((who, whom)).or_default().push_back(signal);
+        self.queues.entry((who, whom)).or_default().push_back((pid(whom).into(), signal));
     }
 
     fn end(&mut self, who: usize, reason: ExitReason) {
@@ -64,8 +69,12 @@ impl World {
             self.queues.iter().filter(|(_, q)| !q.is_empty()).map(|(k, _)| *k).collect();
         busy.sort_unstable();
         let Some(&(from, to)) = busy.get(pick % busy.len().max(1)) else { return false };
-        let signal = self.queues.get_mut(&(from, to)).unwrap().pop_front().unwrap();
-        self.act(to, |life, out| life.signal(signal, out));
+        let (by, signal) = self.queues.get_mut(&(from, to)).unwrap().pop_front().unwrap();
+        let via = if same_node(from, to) { Via::HERE } else { WIRE };
+        self.act(to, |life, out| match by {
+            To::Pid(_) => life.signal(signal, via, out),
+            To::Name(..) => life.signal_by_name(signal, via, out),
+        });
         true
     }
 
@@ -103,6 +112,21 @@ fn pid(at: usize) -> Pid {
     let node = if at < 2 { "n@a" } else { "n@b" };
     Pid::new(node.parse().unwrap(), Incarnation(1), at as u64)
 }
+
+/// Who that is: number n has the name n.
+fn at(to: &To) -> usize {
+    match to {
+        To::Pid(pid) => usize::try_from(pid.number()).unwrap(),
+        To::Name(name, _) => name.parse().unwrap(),
+    }
+}
+
+fn same_node(a: usize, b: usize) -> bool {
+    pid(a).node() == pid(b).node()
+}
+
+/// The connection between the two nodes.
+const WIRE: Via = Via(1);
 
 fn boom() -> ExitReason {
     ExitReason::exit("boom")
@@ -202,7 +226,7 @@ fn signals_of_a_pair_keep_their_order_m15_m16_m17() {
     assert_eq!(
         world.inbox[0],
         [
-            Notice::Down { monitor: after, pid: pid(2), reason: reason.clone() },
+            Notice::Down { monitor: after, object: pid(2).into(), reason: reason.clone() },
             Notice::Exited { from: pid(2), reason },
         ]
     );
@@ -211,7 +235,7 @@ fn signals_of_a_pair_keep_their_order_m15_m16_m17() {
     let before = world.monitor(0, 2);
     world.exit(0, 2, ExitReason::Kill);
     world.rest();
-    let down = Notice::Down { monitor: before, pid: pid(2), reason: ExitReason::Killed };
+    let down = Notice::Down { monitor: before, object: pid(2).into(), reason: ExitReason::Killed };
     assert_eq!(world.inbox[0], [down]);
 }
 
@@ -245,12 +269,12 @@ fn a_lost_node_breaks_all_that_tied_me_to_it_l11_m3() {
     world.act(0, |life, out| life.link(pid(1), out));
     let monitor = world.monitor(0, 3);
     world.rest();
-    world.act(0, |life, out| life.node_down("n@b".parse().unwrap(), None, out));
+    world.act(0, |life, out| life.lost(WIRE, "n@b".parse().unwrap(), out));
     let reason = ExitReason::NoConnection;
     assert_eq!(
         world.inbox[0],
         [
-            Notice::Down { monitor, pid: pid(3), reason: reason.clone() },
+            Notice::Down { monitor, object: pid(3).into(), reason: reason.clone() },
             Notice::Exited { from: pid(2), reason },
         ]
     );
@@ -273,8 +297,71 @@ fn monitors_are_independent_and_only_their_maker_takes_them_back_m4_m7() {
     world.rest();
     world.end(2, ExitReason::Normal);
     world.rest();
-    let down = Notice::Down { monitor: second, pid: pid(2), reason: ExitReason::Normal };
+    let down = Notice::Down { monitor: second, object: pid(2).into(), reason: ExitReason::Normal };
     assert_eq!(world.inbox[0], [down]);
+}
+
+#[test]
+fn a_monitor_by_name_stays_with_who_had_the_name_and_says_the_name_m10() {
+    let mut world = World::new(3);
+    let monitor = Ref::new(pid(0).node(), Incarnation(1), 99);
+    let name = To::Name("2".to_owned(), pid(2).node());
+    world.act(0, |life, out| life.monitor(name.clone(), monitor, out));
+    world.rest();
+    world.end(2, boom());
+    world.rest();
+    assert_eq!(world.inbox[0], [Notice::Down { monitor, object: name.clone(), reason: boom() }]);
+
+    let mut world = World::new(3);
+    world.act(0, |life, out| {
+        life.monitor(name.clone(), monitor, out);
+        assert!(life.demonitor(monitor, out), "before it is known who has the name");
+        assert!(life.monitors().is_empty());
+    });
+    world.rest();
+    assert!(world.lives[2].ties.as_ref().is_none_or(|ties| ties.watchers.is_empty()));
+    world.end(2, boom());
+    world.rest();
+    assert!(world.inbox[0].is_empty());
+}
+
+#[test]
+fn each_request_to_watch_a_node_is_one_notice_n1_n3() {
+    let node = pid(2).node();
+    let mut world = World::new(3);
+    world.act(0, |life, out| {
+        for _ in 0..3 {
+            life.monitor_node(node, out);
+        }
+        life.demonitor_node(node);
+    });
+    world.act(0, |life, out| life.lost(WIRE, node, out));
+    assert_eq!(world.inbox[0], vec![Notice::NodeDown { node }; 2]);
+    world.act(0, |life, out| life.lost(WIRE, node, out));
+    assert_eq!(world.inbox[0].len(), 2);
+}
+
+#[test]
+fn a_tie_breaks_with_its_own_connection_only_lk4() {
+    const NEXT: Via = Via(2);
+    let node = pid(2).node();
+    let mut world = World::new(3);
+    world.lives[0].trap_exits(true);
+    let link = |via| {
+        move |life: &mut Life, out: &mut Vec<Effect>| {
+            life.signal(Signal::Link { from: pid(2) }, via, out);
+        }
+    };
+    let lost = Notice::Exited { from: pid(2), reason: ExitReason::NoConnection };
+    // The other side has seen the loss, and linked anew, before this one has.
+    world.act(0, link(WIRE));
+    world.act(0, link(NEXT));
+    assert_eq!(world.inbox[0], std::slice::from_ref(&lost));
+    world.act(0, |life, out| life.lost(WIRE, node, out));
+    assert_eq!(world.lives[0].links(), [pid(2)]);
+    world.act(0, |life, out| life.lost(NEXT, node, out));
+    assert_eq!(world.inbox[0], [lost.clone(), lost]);
+    assert!(world.lives[0].links().is_empty());
 }
 
 #[derive(Clone, Debug)]
@@ -282,6 +369,9 @@ enum Act {
     Link(usize, usize),
     Unlink(usize, usize),
     Monitor(usize, usize),
+    MonitorByName(usize, usize),
+    /// Takes back the monitor of this number, if it is one's own.
+    Demonitor(usize, u64),
     Exit(usize, usize, u8),
     End(usize, u8),
     Trap(usize, bool),
@@ -294,6 +384,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (who.clone(), who.clone()).prop_map(|(a, b)| Act::Link(a, b)),
         2 => (who.clone(), who.clone()).prop_map(|(a, b)| Act::Unlink(a, b)),
         2 => (who.clone(), who.clone()).prop_map(|(a, b)| Act::Monitor(a, b)),
+        2 => (who.clone(), who.clone()).prop_map(|(a, b)| Act::MonitorByName(a, b)),
+        2 => (who.clone(), 0..12u64).prop_map(|(a, number)| Act::Demonitor(a, number)),
         1 => (who.clone(), who.clone(), 0..3u8).prop_map(|(a, b, r)| Act::Exit(a, b, r)),
         1 => (who.clone(), 0..3u8).prop_map(|(a, r)| Act::End(a, r)),
         1 => (who, any::<bool>()).prop_map(|(a, on)| Act::Trap(a, on)),
@@ -325,39 +417,51 @@ proptest! {
                 Act::Link(a, b) => world.act(a, |life, out| life.link(pid(b), out)),
                 Act::Unlink(a, b) => world.act(a, |life, out| life.unlink(pid(b), out)),
                 Act::Monitor(a, b) if world.lives[a].is_running() => { world.monitor(a, b); }
+                Act::MonitorByName(a, b) if world.lives[a].is_running() && a != b => {
+                    world.refs += 1;
+                    let monitor = Ref::new(pid(a).node(), Incarnation(1), world.refs);
+                    let to = To::Name(b.to_string(), pid(b).node());
+                    world.act(a, |life, out| life.monitor(to, monitor, out));
+                }
+                Act::Demonitor(a, number) if world.lives[a].is_running() => {
+                    let monitor = Ref::new(pid(a).node(), Incarnation(1), number);
+                    world.act(a, |life, out| { life.demonitor(monitor, out); });
+                }
                 Act::Exit(a, b, r) if world.lives[a].is_running() => world.exit(a, b, reason(r)),
                 Act::End(a, r) if world.lives[a].is_running() => world.end(a, reason(r)),
                 Act::Trap(a, on) => { world.lives[a].trap_exits(on); }
                 Act::Deliver(pick) => { world.step(pick); }
-                Act::Monitor(..) | Act::Exit(..) | Act::End(..) => {}
+                Act::Monitor(..) | Act::MonitorByName(..) | Act::Demonitor(..) | Act::Exit(..) | Act::End(..) => {}
             }
         }
-        let mut at = 0;
-        world.settle(|| { at += 1; picks[at % picks.len()] });
+        let mut turn = 0;
+        world.settle(|| { turn += 1; picks[turn % picks.len()] });
 
         for (a, life) in world.lives.iter().enumerate() {
             let Some(ties) = &life.ties else { continue };
             prop_assert!(life.is_running());
             for (other, link) in &ties.links {
-                prop_assert_eq!(*link, Link::Active, "an unlink was never acknowledged");
+                prop_assert_eq!(link.state, LinkState::Active, "an unlink was never acknowledged");
                 let b = usize::try_from(other.number()).unwrap();
                 prop_assert!(world.lives[b].links().contains(&pid(a)), "{} thinks it is linked with {}", a, b);
             }
-            for (monitor, other) in &ties.watching {
-                let b = usize::try_from(other.number()).unwrap();
+            for (monitor, watch) in &ties.watching {
+                prop_assert!(!watch.dropped, "a monitor that was taken back is still known");
+                let b = at(&watch.object);
+                prop_assert_eq!(watch.who, Some(pid(b)), "who has the name was never said");
                 let known = world.lives[b].ties.as_ref().and_then(|t| t.watchers.get(monitor));
-                prop_assert_eq!(known, Some(&pid(a)));
+                prop_assert_eq!(known.map(|watcher| watcher.pid), Some(pid(a)));
             }
-            for (monitor, other) in &ties.watchers {
-                let b = usize::try_from(other.number()).unwrap();
+            for (monitor, watcher) in &ties.watchers {
+                let b = usize::try_from(watcher.pid.number()).unwrap();
                 let known = world.lives[b].ties.as_ref().and_then(|t| t.watching.get(monitor));
-                prop_assert_eq!(known, Some(&pid(a)));
+                prop_assert_eq!(known.map(|watch| at(&watch.object)), Some(a));
             }
         }
         for notices in &world.inbox {
             let mut downs: Vec<Ref> = notices.iter().filter_map(|n| match n {
                 Notice::Down { monitor, .. } => Some(*monitor),
-                Notice::Exited { .. } => None,
+                Notice::Exited { .. } | Notice::NodeDown { .. } | Notice::NodeUp { .. } => None,
             }).collect();
             let all = downs.len();
             downs.sort_unstable();

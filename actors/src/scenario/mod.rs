@@ -1,0 +1,3 @@
+//! Scenarios: the same steps carried out by pspawn and by Erlang/OTP, and their outcomes compared.
+
+pub mod format;

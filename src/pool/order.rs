@@ -1,0 +1,205 @@
+//! A spawn as whoever orders it wants it: where, with which ties, and waiting for how much.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use serde::Serialize;
+
+use super::spawn::{Ties, args_of};
+use super::{Pool, SpawnError};
+use crate::actor::Spawnable;
+use crate::addr::RemoteAddr;
+use crate::node::Node;
+use crate::node::cell::Cell;
+use crate::term::{ExitReason, Kind, NodeName, Pid, Ref};
+use crate::wire::Signal;
+
+/// A process that another one is about to start. Awaiting it starts it.
+///
+/// ```no_run
+/// use pspawn::prelude::*;
+///
+/// async fn parent(ctx: Ctx, there: NodeName) {
+///     let here = ctx.spawn_fn("math", "worker", ()).await;                      // spawn/3
+///     let linked = ctx.spawn_fn("math", "worker", ()).on(there).link().await;   // spawn_link/4
+///     let watched = ctx.spawn_fn("math", "worker", ()).placed().monitor().await; // on the pool's choice
+///     if let (Ok(_pid), Ok(_linked), Ok((_pid2, _monitor))) = (here, linked, watched) {}
+/// }
+/// # fn main() {}
+/// ```
+///
+/// The ties are there before the new process does anything: one that ends at once gives its own reason
+/// over them, never `NoProc` (rules L10, M12). On a node that is down it is as in Erlang: the pid is one
+/// of the spawner's own node, of a process that is dead with `NoConnection`, which a link or monitor made
+/// with the spawn says (rules N4, N5).
+///
+/// # Errors
+/// [`SpawnError`]; what is not registered there is [`SpawnError::UnknownKind`].
+/// # Cancel safety
+/// Not cancel safe: the process may be running, with its ties, all the same.
+#[must_use = "it is started when this is awaited"]
+pub struct Spawn<T> {
+    parent: Arc<Cell>,
+    start: Start,
+    finish: fn(Pid, &Arc<Node>) -> T,
+    place: Place,
+    link: bool,
+    acknowledged: bool,
+}
+
+/// The same, watched by its parent: gives its pid and the monitor.
+#[must_use = "it is started when this is awaited"]
+pub struct SpawnMonitored<T>(Spawn<T>);
+
+type Start = Box<
+    dyn FnOnce(Pool, Option<NodeName>, Ties) -> LocalBoxFuture<'static, Result<Pid, SpawnError>>,
+>;
+
+/// Where a process is to be started.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Here,
+    On(NodeName),
+    Pool,
+}
+
+impl Spawn<Pid> {
+    pub(crate) fn function(
+        parent: &Arc<Cell>,
+        module: &str,
+        function: &str,
+        args: impl Serialize,
+    ) -> Spawn<Pid> {
+        let kind = Kind::new(module.to_owned(), function.to_owned());
+        let args = args_of(args);
+        let start: Start = Box::new(move |pool, on, ties| {
+            async move { Ok(pool.spawn_encoded(on, &kind, args?, ties, false).await?.0) }
+                .boxed_local()
+        });
+        Spawn::new(parent, start, |pid, _| pid)
+    }
+}
+
+impl<A: Spawnable> Spawn<RemoteAddr<A>> {
+    pub(crate) fn actor(parent: &Arc<Cell>, args: A::Args) -> Spawn<RemoteAddr<A>> {
+        let start: Start = Box::new(move |pool, on, ties| {
+            async move { Ok(pool.spawn_typed::<A>(on, args, ties).await?.pid()) }.boxed_local()
+        });
+        Spawn::new(parent, start, |pid, node| RemoteAddr::new(pid, node.clone()))
+    }
+}
+
+impl<T: 'static> Spawn<T> {
+    fn new(parent: &Arc<Cell>, start: Start, finish: fn(Pid, &Arc<Node>) -> T) -> Spawn<T> {
+        let parent = parent.clone();
+        Spawn { parent, start, finish, place: Place::Here, link: false, acknowledged: false }
+    }
+
+    /// On this node, instead of the parent's own.
+    pub fn on(mut self, node: NodeName) -> Spawn<T> {
+        self.place = Place::On(node);
+        self
+    }
+
+    /// On the node with the lowest expected load: `pool:pspawn`.
+    pub fn placed(mut self) -> Spawn<T> {
+        self.place = Place::Pool;
+        self
+    }
+
+    /// Linked with the parent from birth: `spawn_link`.
+    pub fn link(mut self) -> Spawn<T> {
+        self.link = true;
+        self
+    }
+
+    /// Watched by the parent from birth: `spawn_monitor`.
+    pub fn monitor(self) -> SpawnMonitored<T> {
+        SpawnMonitored(self)
+    }
+
+    /// Waits until it is up: a function process says so with [`Ctx::init_ack`](crate::Ctx::init_ack), an
+    /// actor is when its constructor and `started` have run. One that ends before that is
+    /// [`SpawnError::NotUp`] with its exit reason: `proc_lib:start_link`.
+    pub fn acknowledged(mut self) -> Spawn<T> {
+        self.acknowledged = true;
+        self
+    }
+
+    async fn run(self, monitor: Option<Ref>) -> Result<T, SpawnError> {
+        let Spawn { parent, start, finish, place, link, acknowledged } = self;
+        let node = parent.node.clone();
+        let on = match place {
+            Place::Here => Some(node.name),
+            Place::On(node) => Some(node),
+            Place::Pool => None,
+        };
+        let ties = Ties::of(&parent, link, monitor, acknowledged);
+        match start(Pool::of(&node), on, ties).await {
+            Ok(pid) => Ok(finish(pid, &node)),
+            Err(SpawnError::NodeDown { .. }) if on.is_some() && !acknowledged => {
+                Ok(finish(stillborn(&parent, link, monitor), &node))
+            }
+            Err(why) => Err(why),
+        }
+    }
+}
+
+/// The pid of a process that its node's loss has kept from coming into the world (N4, N5).
+fn stillborn(parent: &Arc<Cell>, link: bool, monitor: Option<Ref>) -> Pid {
+    let node = &parent.node;
+    let (pid, reason) = (node.new_pid(), ExitReason::NoConnection);
+    if link {
+        let signal = Signal::LinkExit { from: pid, reason: reason.clone() };
+        node.act_over(parent, None, |life, via, out| {
+            life.linked_from_birth(pid, via, out);
+            life.signal(signal, via, out);
+        });
+    }
+    if let Some(monitor) = monitor {
+        let signal = Signal::Down { from: pid, monitor, reason };
+        node.act_over(parent, None, |life, via, out| {
+            life.monitoring_from_birth(pid, monitor, via, out);
+            life.signal(signal, via, out);
+        });
+    }
+    pid
+}
+
+impl<T: 'static> IntoFuture for Spawn<T> {
+    type Output = Result<T, SpawnError>;
+    type IntoFuture = LocalBoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.run(None).boxed_local()
+    }
+}
+
+impl<T: 'static> SpawnMonitored<T> {
+    /// Linked with the parent, too.
+    pub fn link(self) -> SpawnMonitored<T> {
+        SpawnMonitored(self.0.link())
+    }
+
+    /// On this node, instead of the parent's own.
+    pub fn on(self, node: NodeName) -> SpawnMonitored<T> {
+        SpawnMonitored(self.0.on(node))
+    }
+
+    /// On the node with the lowest expected load.
+    pub fn placed(self) -> SpawnMonitored<T> {
+        SpawnMonitored(self.0.placed())
+    }
+}
+
+impl<T: 'static> IntoFuture for SpawnMonitored<T> {
+    type Output = Result<(T, Ref), SpawnError>;
+    type IntoFuture = LocalBoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let monitor = self.0.parent.node.new_ref();
+        async move { Ok((self.0.run(Some(monitor)).await?, monitor)) }.boxed_local()
+    }
+}
