@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["addr"],
     &["pool"],
     &["context", "process"],
+    &["supervisor"],
     &["entry"],
     &["macros", "prelude", "lib"],
 ];

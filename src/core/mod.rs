@@ -6,5 +6,4 @@ pub(crate) mod members;
 pub(crate) mod mutant;
 pub(crate) mod pace;
 pub(crate) mod placement;
-#[cfg_attr(not(test), expect(dead_code, reason = "no supervisor is started yet"))]
 pub(crate) mod restart;

@@ -13,6 +13,8 @@ mod siblings;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use self::brood::Brood;
 pub(crate) use self::calls::{Answer, Call};
 use self::intensity::Restarts;
@@ -67,7 +69,7 @@ pub(crate) enum Effect<C> {
 }
 
 /// Which child is meant: by id, or, where children have none, by the last pid it had.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Whom {
     Id(String),
     Pid(Pid),
@@ -98,7 +100,15 @@ pub(crate) struct Supervision<C> {
     family: Family,
     work: Work<C>,
     /// Who wants to know where a child is that is being restarted.
-    waiting: Vec<(String, C)>,
+    waiting: Vec<Waiting<C>>,
+}
+
+/// Who wants to know where a child is, other than the pid that is gone.
+#[derive(Debug)]
+struct Waiting<C> {
+    id: String,
+    gone: Option<Pid>,
+    caller: C,
 }
 
 #[derive(Debug)]
@@ -522,12 +532,12 @@ impl<C> Supervision<C> {
     fn rest(&mut self, out: &mut Vec<Effect<C>>) {
         self.work = Work::Rests;
         let Family::Siblings(siblings) = &self.family else { return };
-        for (id, caller) in std::mem::take(&mut self.waiting) {
-            match siblings.find(&id) {
-                Ok(at) if siblings.is_restarting(at) => self.waiting.push((id, caller)),
+        for waiting in std::mem::take(&mut self.waiting) {
+            match siblings.find(&waiting.id) {
+                Ok(at) if siblings.is_awaited(at, waiting.gone) => self.waiting.push(waiting),
                 found => {
                     let answer = Answer::Found(found.map(|at| siblings.pid(at)));
-                    out.push(Effect::Answer { caller, answer });
+                    out.push(Effect::Answer { caller: waiting.caller, answer });
                 }
             }
         }

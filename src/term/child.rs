@@ -20,11 +20,12 @@ pub struct ChildSpec {
     pub(crate) shutdown: Shutdown,
     pub(crate) role: ChildKind,
     pub(crate) significant: bool,
+    /// Its start is over when it says so.
+    pub(crate) acknowledged: bool,
 }
 
 impl ChildSpec {
     /// A child that is started by its registered name; `args` is a MessagePack array, or says why it is none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no supervisor is started yet"))]
     pub(crate) fn new(kind: Kind, args: Result<Vec<u8>, String>) -> ChildSpec {
         let args = args.map(Args);
         ChildSpec {
@@ -34,6 +35,7 @@ impl ChildSpec {
             shutdown: Shutdown::After(SHUTDOWN),
             role: ChildKind::Worker,
             significant: false,
+            acknowledged: false,
         }
     }
 
@@ -67,6 +69,15 @@ impl ChildSpec {
         ChildSpec { significant: true, ..self }
     }
 
+    /// The supervisor waits for its [`init_ack`](crate::Ctx::init_ack), or
+    /// [`init_ignore`](crate::Ctx::init_ignore), before it goes on; if it ends before that, its start has
+    /// failed. Actors and supervisors always are; a function process is only if this is said, and must say
+    /// so then.
+    #[must_use]
+    pub fn acknowledged(self) -> ChildSpec {
+        ChildSpec { acknowledged: true, ..self }
+    }
+
     /// It runs on this node, also when it is started again.
     #[must_use]
     pub fn on(self, node: NodeName) -> ChildSpec {
@@ -77,6 +88,12 @@ impl ChildSpec {
     #[must_use]
     pub fn here(self) -> ChildSpec {
         ChildSpec { place: Place::Here, ..self }
+    }
+
+    /// It is a supervisor: it is given all the time it needs to end (V22), and counts as one.
+    pub(crate) fn as_supervisor(self) -> ChildSpec {
+        let spec = ChildSpec { role: ChildKind::Supervisor, ..self };
+        spec.shutdown(Shutdown::Infinity).acknowledged()
     }
 
     pub(crate) fn is_temporary(&self) -> bool {
@@ -103,7 +120,7 @@ pub(crate) struct Start {
 }
 
 /// Arguments, encoded as a MessagePack array.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Args(#[serde(with = "bytes_field")] pub(crate) Vec<u8>);
 
 /// When a child that has ended is started again (rule V9).

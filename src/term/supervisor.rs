@@ -78,7 +78,6 @@ impl Supervisor {
     }
 
     /// Whether it can be started (V30).
-    #[cfg_attr(not(test), expect(dead_code, reason = "no supervisor is started yet"))]
     pub(crate) fn check(&self) -> Result<(), SpecError> {
         if self.period.as_secs() == 0 || self.period.subsec_nanos() != 0 {
             return Err(SpecError::BadPeriod { period: self.period });

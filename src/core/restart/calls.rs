@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Effect, Family, Supervision, Work};
+use serde::{Deserialize, Serialize};
+
+use super::{Effect, Family, Supervision, Waiting, Work};
 use crate::term::{Args, ChildCount, ChildError, ChildInfo, ChildSpec, Pid};
 
 /// What a supervisor can be asked: the functions of OTP's module `supervisor`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Call {
     Start {
         id: String,
@@ -27,12 +29,16 @@ pub(crate) enum Call {
     Spec(String),
     Which,
     Count,
-    /// Where a child is; while it is being restarted the answer waits.
-    Find(String),
+    /// Where a child is. While it is being restarted the answer waits; also while it is said to be
+    /// `gone`, the pid that the caller has found dead before the supervisor has.
+    Find {
+        id: String,
+        gone: Option<Pid>,
+    },
 }
 
 /// The answer to a [`Call`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     /// To `Start`, `StartAlike` and `Restart`: no pid if the child did not want to be started.
     Started(Result<Option<Pid>, ChildError>),
@@ -83,9 +89,9 @@ impl<C> Supervision<C> {
                 Call::Spec(id) => {
                     Answer::Spec(siblings.find(&id).map(|at| (**siblings.spec(at)).clone()))
                 }
-                Call::Find(id) => match siblings.find(&id) {
-                    Ok(at) if siblings.is_restarting(at) => {
-                        self.waiting.push((id, caller));
+                Call::Find { id, gone } => match siblings.find(&id) {
+                    Ok(at) if siblings.is_awaited(at, gone) => {
+                        self.waiting.push(Waiting { id, gone, caller });
                         return;
                     }
                     Ok(at) => Answer::Found(Ok(siblings.pid(at))),
@@ -129,7 +135,7 @@ impl<C> Supervision<C> {
                 Call::Terminate(_) | Call::Delete(_) => {
                     Answer::Done(Err(ChildError::SimpleOneForOne))
                 }
-                Call::Find(_) => Answer::Found(Err(ChildError::SimpleOneForOne)),
+                Call::Find { .. } => Answer::Found(Err(ChildError::SimpleOneForOne)),
             },
         };
         self.answer(caller, answer, out);

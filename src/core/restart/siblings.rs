@@ -142,6 +142,15 @@ impl Siblings {
         self.children[at].state == ChildState::Restarting
     }
 
+    /// Whether it will have another pid soon: it is being restarted, or the one it has is gone.
+    pub(super) fn is_awaited(&self, at: usize, gone: Option<Pid>) -> bool {
+        match self.children[at].state {
+            ChildState::Restarting => true,
+            ChildState::Up(pid) => Some(pid) == gone,
+            ChildState::Down => false,
+        }
+    }
+
     /// Whether a significant child runs, or is being restarted (V34).
     pub(super) fn has_significant(&self) -> bool {
         self.children.iter().any(|child| {

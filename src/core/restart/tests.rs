@@ -207,6 +207,10 @@ fn pid(number: u64) -> Pid {
     Pid::new("n@a".parse().unwrap(), Incarnation(1), number)
 }
 
+fn find(id: &str, gone: Option<Pid>) -> Call {
+    Call::Find { id: id.to_owned(), gone }
+}
+
 fn boom() -> ExitReason {
     ExitReason::exit("boom")
 }
@@ -302,7 +306,7 @@ fn a_call_comes_in_between_two_tries_of_a_restart() {
     for _ in 0..20 {
         world.step();
     }
-    let found = world.ask(Call::Find("b".into()));
+    let found = world.ask(find("b", None));
     let restart = world.ask(Call::Restart("b".into()));
     let delete = world.ask(Call::Delete("b".into()));
     let terminate = world.ask(Call::Terminate("b".into()));
@@ -333,10 +337,17 @@ fn who_asks_for_a_child_that_is_being_restarted_waits() {
     while !world.sup.family.is_restarting(&Whom::Id("a".into())) {
         world.step();
     }
-    let answer = world.answer(Call::Find("a".into()));
+    let answer = world.answer(find("a", None));
     let new = world.pid_of("a");
     assert_ne!(old, new);
     assert_eq!(answer, Answer::Found(Ok(Some(new))));
+
+    let question = world.ask(find("a", Some(new)));
+    world.settle();
+    assert_eq!(world.answers.get(&question), None, "that is the one that is gone");
+    world.kill("a");
+    world.settle();
+    assert_eq!(world.answers[&question], Answer::Found(Ok(Some(world.pid_of("a")))));
 }
 
 /// A round whose start fails leaves those before it up until the next try, which ends them.

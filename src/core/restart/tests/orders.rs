@@ -98,7 +98,7 @@ impl World {
                     8 => Call::Spec(id),
                     9 => Call::Which,
                     10 => Call::Count,
-                    _ => Call::Find(id),
+                    _ => Call::Find { id, gone: None },
                 });
             }
             Happens::Stranger(who) => {
