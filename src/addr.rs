@@ -194,13 +194,16 @@ fn ask<M: RemoteMessage>(node: &Arc<Node>, to: Pid, message: M) -> Request<M::Re
     ask_there(node, to, tag_of::<M>(), |out| encode(&message, out))
 }
 
-/// Puts a question to an actor of this node; hands the message back if there is no such actor.
+/// Puts a question to an actor of this node; hands the message back if there is no such
+/// actor, or it is doomed, which is the same for others.
 pub(crate) fn ask_here<M: RemoteMessage>(
     node: &Arc<Node>,
     to: Pid,
     message: M,
 ) -> Result<Request<M::Result>, M> {
-    let Some(cell) = node.cell_of(to) else { return Err(message) };
+    let Some(cell) = node.cell_of(to).filter(|cell| !cell.is_doomed()) else {
+        return Err(message);
+    };
     let mut request = Request::open(node, None, to);
     let (asker, answer) = oneshot::channel();
     request.local = Some(answer);

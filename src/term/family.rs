@@ -21,7 +21,7 @@ pub enum ChildState {
     /// It does, and this is its pid.
     Up(Pid),
     /// It does not, and will not by itself: OTP's `undefined`.
-    Down,
+    NotRunning,
     /// A start has failed; it is tried again.
     Restarting,
 }
@@ -32,7 +32,7 @@ impl ChildState {
     pub fn pid(self) -> Option<Pid> {
         match self {
             ChildState::Up(pid) => Some(pid),
-            ChildState::Down | ChildState::Restarting => None,
+            ChildState::NotRunning | ChildState::Restarting => None,
         }
     }
 }

@@ -34,7 +34,7 @@ struct Child {
 
 impl Siblings {
     pub(super) fn new(scope: Scope, children: Vec<(String, ChildSpec)>) -> Siblings {
-        let child = |(id, spec)| Child { id, spec: Arc::new(spec), state: ChildState::Down };
+        let child = |(id, spec)| Child { id, spec: Arc::new(spec), state: ChildState::NotRunning };
         Siblings { scope, children: children.into_iter().map(child).collect() }
     }
 
@@ -54,7 +54,7 @@ impl Siblings {
             self.children.remove(at);
             return false;
         }
-        self.children[at].state = ChildState::Down;
+        self.children[at].state = ChildState::NotRunning;
         true
     }
 
@@ -70,7 +70,7 @@ impl Siblings {
         started: Started,
     ) -> Result<Option<Pid>, ChildError> {
         let pid = started.map_err(ChildError::NotStarted)?;
-        let state = pid.map_or(ChildState::Down, ChildState::Up);
+        let state = pid.map_or(ChildState::NotRunning, ChildState::Up);
         if pid.is_some() || !spec.is_temporary() {
             self.children.push(Child { id, spec, state }); // V27: the youngest
         }
@@ -95,7 +95,7 @@ impl Siblings {
         match self.find(id) {
             Ok(at) => Err(match self.children[at].state {
                 ChildState::Up(pid) => ChildError::AlreadyStarted(pid),
-                ChildState::Down | ChildState::Restarting => ChildError::AlreadyPresent,
+                ChildState::NotRunning | ChildState::Restarting => ChildError::AlreadyPresent,
             }),
             Err(_) => Ok(()),
         }
@@ -109,7 +109,7 @@ impl Siblings {
     pub(super) fn down(&self, id: &str) -> Result<usize, ChildError> {
         let at = self.find(id)?;
         match self.children[at].state {
-            ChildState::Down => Ok(at),
+            ChildState::NotRunning => Ok(at),
             ChildState::Up(_) => Err(ChildError::Running),
             ChildState::Restarting => Err(ChildError::Restarting),
         }
@@ -147,7 +147,7 @@ impl Siblings {
         match self.children[at].state {
             ChildState::Restarting => true,
             ChildState::Up(pid) => Some(pid) == gone,
-            ChildState::Down => false,
+            ChildState::NotRunning => false,
         }
     }
 
@@ -157,7 +157,7 @@ impl Siblings {
             child.spec.significant
                 && match child.state {
                     ChildState::Up(_) | ChildState::Restarting => true,
-                    ChildState::Down => false,
+                    ChildState::NotRunning => false,
                 }
         })
     }

@@ -254,7 +254,7 @@ fn a_child_may_not_want_to_be_started() {
     world.settle();
     let Answer::Which(children) = world.answer(Call::Which) else { panic!() };
     let (id, kind) = (Some("a".to_owned()), crate::term::ChildKind::Worker);
-    assert_eq!(children, [ChildInfo { id, state: ChildState::Down, kind }]);
+    assert_eq!(children, [ChildInfo { id, state: ChildState::NotRunning, kind }]);
     let answer = world.answer(Call::Start { id: "u".into(), spec: spec("t").temporary() });
     assert_eq!(answer, Answer::Started(Ok(None)));
     assert_eq!(world.answer(Call::Delete("u".into())), Answer::Done(Err(ChildError::NotFound)));
