@@ -10,9 +10,9 @@ use crate::core::restart::{Call, Effect, Letter, Report, Started, Supervision};
 use crate::message::{Down, Exited};
 use crate::node::cell::exit;
 use crate::node::letter::Letter as Mail;
-use crate::pool::SpawnError;
+use crate::pool::{Pool, SpawnError};
 use crate::process::Ctx;
-use crate::term::{Args, ChildSpec, ExitReason, Pid, Place, Ref, Shutdown, Supervisor};
+use crate::term::{Args, ChildSpec, ExitReason, NodeName, Pid, Place, Ref, Shutdown, Supervisor};
 
 #[expect(unsafe_code, reason = "linkme puts what is registered into a link section")]
 mod registration {
@@ -123,17 +123,30 @@ fn looked_up(ctx: &Ctx, call: Call) -> Call {
     }
 }
 
-/// Starts a child, linked from birth. One whose node cannot be reached has not started.
+/// Starts a child, linked from birth.
 async fn start(ctx: &Ctx, spec: &ChildSpec, extra: Option<&Args>) -> Started {
-    let on = match spec.place {
-        Place::Pool => None,
-        Place::On(node) => Some(node),
-        Place::Here => Some(ctx.node()),
-    };
     let args = arguments(spec, extra).map_err(ExitReason::exit)?;
-    let kind = &spec.start.kind;
-    let pool = ctx.pool();
-    match pool.spawn_child(ctx.cell(), true, spec.acknowledged, on, kind, args).await {
+    let (pool, kind) = (ctx.pool(), &spec.start.kind);
+    let spawn = async |on| {
+        let args = args.clone();
+        pool.spawn_child(ctx.cell(), true, spec.acknowledged, on, kind, args).await
+    };
+    let spawned = match spec.place {
+        Place::Here => spawn(Some(ctx.node())).await,
+        Place::On(node) => spawn(Some(node)).await,
+        Place::Pool => {
+            // The pool may not have noticed yet that a node is lost, perhaps the one that the child was
+            // on. That is no failure of the child's as long as there is another place for it.
+            let (mut spawned, mut tried) = (spawn(None).await, Vec::new());
+            while let Err(SpawnError::NodeDown { node } | SpawnError::Stopping { node }) = spawned {
+                tried.push(node);
+                let Some(next) = another(&pool, &tried).await else { break };
+                spawned = spawn(Some(next)).await;
+            }
+            spawned
+        }
+    };
+    match spawned {
         Ok(pid) => Ok(Some(pid)),
         Err(SpawnError::Ignored { .. }) => Ok(None),
         Err(SpawnError::NotUp { reason, .. }) => Err(reason),
@@ -149,6 +162,13 @@ async fn start(ctx: &Ctx, spec: &ChildSpec, extra: Option<&Args>) -> Started {
             | SpawnError::NoCaller),
         ) => Err(ExitReason::exit(why.to_string())),
     }
+}
+
+/// The node with the least load of those that have not been tried.
+async fn another(pool: &Pool, tried: &[NodeName]) -> Option<NodeName> {
+    let nodes = pool.nodes_and_load().await.ok()?.into_iter();
+    let others = nodes.filter(|(node, _)| !tried.contains(node));
+    others.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(node, _)| node)
 }
 
 /// The arguments of the spec, and behind them those of one child alone (V28).

@@ -148,7 +148,7 @@ pub enum Shutdown {
 /// Where a child runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
-    /// Where the pool puts it, anew at each start.
+    /// Where the pool puts it, anew at each start. A node that turns out to be lost is passed over.
     Pool,
     /// On this node. While that is down its start fails.
     On(NodeName),
