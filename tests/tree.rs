@@ -77,6 +77,7 @@ async fn live(tree: &str, mut next: impl FnMut(u32, Instant) -> Next) {
     loop {
         // The clients run on this thread, too.
         pool.inbox.receive_within::<Nothing>(Duration::from_millis(1)).await;
+        tally.check();
         match next(tally.since_kill.get(), Instant::now()) {
             Next::Wait => continue,
             Next::Stop => break,
@@ -92,17 +93,12 @@ async fn live(tree: &str, mut next: impl FnMut(u32, Instant) -> Next) {
     for client in clients {
         client.await.expect("no client has panicked");
     }
+    tally.check();
     let begin = Instant::now();
     settle(&mut pool, tree, &root).await;
     println!("{kills} slaves were killed; it was whole after {:?}", begin.elapsed());
-    let ends = tally.ends.borrow();
-    println!("{} calls were answered, others ended with {ends:?}", tally.answered.get());
+    println!("{} calls were answered, others ended with {:?}", tally.answered.get(), tally.ends);
     assert!(tally.answered.get() > 0);
-    // Anything else is no reason of a child's: a call that was lost, or put to the wrong one.
-    let reasons = ["break", "killed", "noconnection", "noproc", "shutdown"];
-    for (reason, count) in &*ends {
-        assert!(reasons.contains(&reason.as_str()), "{count} calls ended with {reason}");
-    }
     root.stop(ExitReason::Shutdown).await.expect("it ends so");
     while !census(&mut pool, tree).await.is_empty() {} // the last are still being dropped
     pool.stop().await;
@@ -131,6 +127,17 @@ struct Tally {
     since_kill: Cell<u32>,
     answered: Cell<u64>,
     ends: RefCell<BTreeMap<String, u64>>,
+}
+
+impl Tally {
+    /// Whether all that were not answered have ended with a reason of a child's. Anything else is a call
+    /// that was lost, or put to the wrong one.
+    fn check(&self) {
+        let reasons = ["break", "killed", "noconnection", "noproc", "shutdown"];
+        for (reason, count) in &*self.ends.borrow() {
+            assert!(reasons.contains(&reason.as_str()), "{count} calls ended with {reason}");
+        }
+    }
 }
 
 /// Calls one leaf after another; now and then it breaks one.
