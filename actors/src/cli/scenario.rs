@@ -64,11 +64,9 @@ pub(super) async fn scenario(args: Scenario) -> Result<(), Error> {
                     let played = runner.run(scenario).await?;
                     Ok(shown(args, scenario, &played))
                 }
-                Document::Trace { trace, .. } => Err(crate::scenario::RunError {
-                    id: trace.id.clone(),
-                    step: 0,
-                    why: String::from("a trace"),
-                }),
+                Document::Trace { trace, .. } => {
+                    runner.run_trace(trace).await.map(|outcome| outcome.canonical())
+                }
             }
         }
     });

@@ -543,7 +543,7 @@ impl Play {
 }
 
 /// A reason as scenarios write it.
-fn word(reason: &ExitReason) -> String {
+pub(super) fn word(reason: &ExitReason) -> String {
     match reason {
         ExitReason::Panicked { text, .. } => format!("error:{text}"),
         ExitReason::Thrown(value) => format!("nocatch:{}", text_of(value)),
