@@ -2,4 +2,5 @@
 
 pub mod format;
 pub mod generate;
+pub mod otp;
 pub mod shrink;
