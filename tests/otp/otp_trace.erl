@@ -67,8 +67,8 @@ ask(Function, Argument, State) ->
     Word = case Function(State#state.sup, Argument) of
         ok -> ok;
         {ok, _} -> ok;
-        {error, {failed, _}} -> not_yet;
-        {error, not_yet} -> not_yet;
+        %% Of a start by hand: with the child's specification.
+        {error, {not_yet, _}} -> not_yet;
         {error, {already_started, _}} -> already_started;
         {error, What} when is_atom(What) -> What
     end,
@@ -132,7 +132,7 @@ start_child(Tracer, Id, Fails) ->
         [{Id, Count}] when Count > 0 ->
             ets:insert(Fails, {Id, Count - 1}),
             Tracer ! {log, [fail, Id]},
-            {error, failed};
+            {error, not_yet};
         _ -> proc_lib:start_link(?MODULE, child, [self(), Tracer, Id])
     end.
 

@@ -8,6 +8,7 @@ use pspawn::Error;
 pub mod format;
 pub mod generate;
 mod nodes;
+pub mod otp;
 mod player;
 mod run;
 pub mod shrink;
