@@ -20,7 +20,7 @@ use crate::node::cell::{Cell, current, must_yield};
 use crate::node::inbox::{HostContext, Inbox};
 use crate::node::letter::Letter;
 use crate::node::names::NameError;
-use crate::pool::{Pool, Spawn};
+use crate::pool::{Parent, Pool, Spawn, Watches};
 use crate::term::{ExitReason, NodeName, Pid, Ref, To};
 
 /// The context of an actor on a node of a pool: actix's, with one difference. Between two messages it
@@ -175,7 +175,7 @@ pub trait ProcessContext<A: Actor<Context = Self>>: AsyncContext<A> {
         A: Handler<Down>,
     {
         let me = me();
-        inbox::<A>(&me).handle_with(|of| of.down = Some(handle::<A, Down>));
+        take_downs::<A>(&me);
         me.monitor(to.into())
     }
 
@@ -279,12 +279,12 @@ pub trait ProcessContext<A: Actor<Context = Self>>: AsyncContext<A> {
 
     /// A function process to be started by this actor, on this node unless it is said otherwise; see
     /// [`Spawn`].
-    fn spawn_fn(&self, module: &str, function: &str, args: impl Serialize) -> Spawn<Pid> {
+    fn spawn_fn(&self, module: &str, function: &str, args: impl Serialize) -> Spawn<Pid, A> {
         Spawn::function(&me(), module, function, args)
     }
 
     /// An actor to be started by this one, likewise.
-    fn spawn_actor<B: Spawnable>(&self, args: B::Args) -> Spawn<RemoteAddr<B>> {
+    fn spawn_actor<B: Spawnable>(&self, args: B::Args) -> Spawn<RemoteAddr<B>, A> {
         Spawn::actor(&me(), args)
     }
 }
@@ -303,6 +303,22 @@ fn me() -> Arc<Cell> {
 fn inbox<A: Actor<Context: AsyncContext<A>>>(cell: &Cell) -> &Inbox<A> {
     let inbox: &Arc<Inbox<A>> = cell.mailbox().expect("an actor's cell has an inbox of its type");
     inbox
+}
+
+impl<A> Watches for A
+where
+    A: Actor<Context: AsyncContext<A>> + Handler<Down>,
+{
+    fn take_downs(Parent(cell): &Parent) {
+        take_downs::<A>(cell);
+    }
+}
+
+fn take_downs<A>(cell: &Cell)
+where
+    A: Actor<Context: AsyncContext<A>> + Handler<Down>,
+{
+    inbox::<A>(cell).handle_with(|of| of.down = Some(handle::<A, Down>));
 }
 
 fn handle<A, M>(act: &mut A, message: M, ctx: &mut A::Context)

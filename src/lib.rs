@@ -42,6 +42,7 @@ mod addr;
 mod context;
 mod cookie;
 mod core;
+mod directory;
 mod entry;
 mod hosts;
 mod log;
@@ -60,6 +61,7 @@ pub use actor::{Accepts, Spawnable};
 pub use addr::{RemoteAddr, RemoteRecipient, Request, SendError};
 pub use context::{Context, ProcessContext};
 pub use cookie::{Cookie, CookieError};
+pub use directory::{DirectoryError, GroupChange};
 pub use entry::{init, run};
 pub use hosts::{HostEntry, HostsError, HostsFile, is_this_host, own_host_name};
 pub use message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
@@ -74,7 +76,7 @@ pub use node::output::OutputLine;
 pub use node::registry::kinds;
 pub use pool::{
     Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError, SpawnMonitored,
-    StartError, StartEvent,
+    StartError, StartEvent, Watches,
 };
 pub use process::{Ctx, ProcessFn};
 pub use rmpv::Value;
@@ -104,6 +106,7 @@ pub mod __private {
     pub use crate::node::output::say;
     pub use crate::node::registry::{ENTRIES, Entry, Started};
     pub use crate::node::seat::Seat;
+    pub use crate::pool::Parent;
     pub use crate::process::{params_of, start_fn};
 
     /// Arguments as a MessagePack array.

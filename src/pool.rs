@@ -23,7 +23,7 @@ mod spawn;
 pub use builder::{PoolBuilder, StartEvent};
 pub use error::{Error, PoolError, SpawnError, StartError};
 pub use free::FreeNode;
-pub use order::{Spawn, SpawnMonitored};
+pub use order::{Parent, Spawn, SpawnMonitored, Watches};
 pub use spawn::Running;
 pub(crate) use spawn::{Ties, args_of};
 
@@ -255,6 +255,24 @@ impl Pool {
     pub fn exit(&self, pid: Pid, reason: ExitReason) {
         let from = self.node.own_pid();
         self.node.signal(from, pid, Signal::Exit { from, reason });
+    }
+
+    /// Whether a process lives, on whichever node: Erlang's `is_process_alive`. One whose node is lost
+    /// does not.
+    ///
+    /// # Errors
+    /// [`PoolError::TimedOut`] if its node does not answer.
+    pub async fn is_process_alive(&self, pid: Pid) -> Result<bool, PoolError> {
+        if pid.node() == self.node.name {
+            return Ok(self.node.is_alive(pid));
+        }
+        let within = self.node.config.times.spawn;
+        match self.ask_node(pid.node(), Query::IsAlive(pid), within).await {
+            Ok(Answer::Alive(alive)) => Ok(alive),
+            Ok(other) => Err(PoolError::unexpected(&other)),
+            Err(PoolError::MasterLost { .. }) => Ok(false),
+            Err(why) => Err(why),
+        }
     }
 
     /// Cuts the connection between this handle's node and another, though both go on: links and monitors

@@ -28,7 +28,7 @@ use crate::node::load::RunQueue;
 use crate::node::names::NameError;
 use crate::node::registry::Started;
 use crate::node::seat::{Seat, Taken, run};
-use crate::pool::{Pool, Running, Spawn, SpawnError, Ties};
+use crate::pool::{Parent, Pool, Running, Spawn, SpawnError, Ties, Watches};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
 use crate::wire::{Fault, Up, short_name, tag_of};
 
@@ -351,13 +351,13 @@ impl Ctx {
     /// A function process to be started by this one, on this node unless it is said otherwise:
     /// `spawn(Module, Function, Args)`. See [`Spawn`].
     #[must_use = "it is started when this is awaited"]
-    pub fn spawn_fn(&self, module: &str, function: &str, args: impl Serialize) -> Spawn<Pid> {
+    pub fn spawn_fn(&self, module: &str, function: &str, args: impl Serialize) -> Spawn<Pid, Ctx> {
         Spawn::function(&self.cell, module, function, args)
     }
 
     /// An actor to be started by this process, likewise.
     #[must_use = "it is started when this is awaited"]
-    pub fn spawn_actor<A: Spawnable>(&self, args: A::Args) -> Spawn<RemoteAddr<A>> {
+    pub fn spawn_actor<A: Spawnable>(&self, args: A::Args) -> Spawn<RemoteAddr<A>, Ctx> {
         Spawn::actor(&self.cell, args)
     }
 
@@ -492,6 +492,10 @@ impl Ctx {
         }
         Poll::Pending
     }
+}
+
+impl Watches for Ctx {
+    fn take_downs(_: &Parent) {}
 }
 
 /// Only plain async code lives on when its mailbox has ended.

@@ -709,8 +709,11 @@ impl Family {
             }
         }
         self.until_logged(&step["log"], trace).await;
+        if step["sup"] != "alive" {
+            return;
+        }
         let begin = std::time::Instant::now();
-        while step["sup"] == "alive" {
+        loop {
             let children = sup.which_children().await.expect("it lives");
             let seen: Vec<Value> = children
                 .iter()

@@ -44,8 +44,8 @@ impl Node {
         self.table.get(number)
     }
 
-    pub(crate) fn is_alive(&self, number: u64) -> bool {
-        self.cell(number).is_some_and(|cell| !cell.is_doomed())
+    pub(crate) fn is_alive(&self, pid: Pid) -> bool {
+        self.cell_of(pid).is_some_and(|cell| !cell.is_doomed())
     }
 
     /// The actor of this pid, if it lives on this node in this life of it.

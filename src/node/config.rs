@@ -1,6 +1,7 @@
 //! A node's settings: every deadline and every bound in one place.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) output: Sink,
     /// A slave's way to tell its guard that it hears its master.
     pub(crate) life_line: Option<Arc<LifeLine>>,
+    /// What a master starts as slaves; none: the running executable.
+    pub(crate) program: Option<PathBuf>,
     /// What the pool was started with as arguments for its slaves.
     pub(crate) args: Vec<String>,
 }

@@ -96,8 +96,7 @@ impl Handler<Ended> for Keeper {
 
 /// A connection is lost, and with it the node at its other end.
 pub(crate) struct LinkLost {
-    pub(crate) id: u64,
-    pub(crate) peer: NodeName,
+    pub(crate) link: Arc<Link>,
 }
 
 impl Message for LinkLost {
@@ -107,15 +106,16 @@ impl Message for LinkLost {
 impl Handler<LinkLost> for Keeper {
     type Result = ();
 
-    fn handle(&mut self, lost: LinkLost, _: &mut Context<Self>) {
-        for number in self.tied.remove(&lost.id).into_iter().flatten() {
+    fn handle(&mut self, LinkLost { link }: LinkLost, _: &mut Context<Self>) {
+        for number in self.tied.remove(&link.id).into_iter().flatten() {
             if let Some(over) = self.over.get_mut(&number) {
-                over.remove(&lost.id);
+                over.remove(&link.id);
                 if over.is_empty() {
                     self.over.remove(&number);
                 }
             }
-            self.break_ties(number, lost.id, lost.peer);
+            self.break_ties(number, link.id, link.peer);
         }
+        self.node.node_down(&link);
     }
 }

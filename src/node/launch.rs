@@ -368,6 +368,7 @@ fn work() -> i32 {
         log: log.clone(),
         output: to_terminal(),
         life_line: Some(life_line.clone()),
+        program: None,
         args: letter.args,
     };
     match futures::executor::block_on(serve(config, letter.master, letter.master_address)) {

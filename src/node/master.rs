@@ -119,7 +119,7 @@ impl Master {
                 Answer::Explained(reasons.iter().map(ToString::to_string).collect())
             }
             Query::Kinds => Answer::Kinds(super::registry::kinds()),
-            Query::IsAlive(number) => Answer::Alive(self.node.is_alive(number)),
+            Query::IsAlive(pid) => Answer::Alive(self.node.is_alive(pid)),
             Query::Enlist => Answer::Refused("the master of a pool of its own".to_owned()),
             Query::Attach { node, address } => return self.attach(node, address, to, ctx),
             Query::StopPool => return self.stop(to, ctx),

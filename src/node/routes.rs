@@ -59,10 +59,7 @@ impl Node {
             waiter(Outcome::Lost);
         }
         if let Some(hands) = self.hands.get() {
-            hands.keeper.do_send(LinkLost { id: link.id, peer: link.peer });
-        }
-        if link.is_visible() {
-            self.news(Notice::NodeDown { node: link.peer });
+            hands.keeper.do_send(LinkLost { link: link.clone() });
         }
         self.role(RoleEvent::PeerDown { node: link.peer, why: why.to_owned() });
     }
@@ -80,6 +77,13 @@ impl Node {
             true => watchers.insert(number),
             false => watchers.remove(&number),
         };
+    }
+
+    /// The peer of `link` is lost, and whoever was tied to it has heard.
+    pub(super) fn node_down(self: &Arc<Self>, link: &Link) {
+        if link.is_visible() {
+            self.news(Notice::NodeDown { node: link.peer });
+        }
     }
 
     fn news(self: &Arc<Self>, notice: Notice) {

@@ -59,7 +59,7 @@ impl Slave {
     fn answer(&mut self, query: Query, from: Option<NodeName>) -> Answer {
         match query {
             Query::Kinds => Answer::Kinds(super::registry::kinds()),
-            Query::IsAlive(number) => Answer::Alive(self.node.is_alive(number)),
+            Query::IsAlive(pid) => Answer::Alive(self.node.is_alive(pid)),
             Query::Enlist => match (from, self.master()) {
                 (Some(from), None) if self.node.config.part == Part::Free => {
                     info!(self.node.log, "is in a pool now"; "master" => %from);

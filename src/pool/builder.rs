@@ -293,16 +293,8 @@ impl PoolBuilder {
     }
 
     fn plan(&self, host: &Host) -> Result<Plan, HostFailure> {
-        let failed = |step, why: String| HostFailure { host: host.host.clone(), step, why };
         let number = host.number.map(|number| number.to_string()).unwrap_or_default();
-        let name = NodeName::new(&format!("{}{number}", self.name), &host.host)
-            .map_err(|why| failed(StartStep::Name, why.to_string()))?;
-        if !is_this_host(&host.host) {
-            let why = "only this machine's own hosts can be started so far: there is no launcher for others yet";
-            return Err(failed(StartStep::Launch, why.to_owned()));
-        }
-        let (host, program, args) = (host.host.clone(), self.program.clone(), self.args.clone());
-        Ok(Plan { name, host, program, args })
+        plan(&host.host, &format!("{}{number}", self.name), self.program.clone(), self.args.clone())
     }
 
     /// What the master's node, or a free one of this name, is started with.
@@ -323,6 +315,7 @@ impl PoolBuilder {
             log: self.log.clone().unwrap_or_else(log::to_stderr),
             output: self.output.clone().unwrap_or_else(to_terminal),
             life_line: None,
+            program: self.program.clone(),
             args: self.args.clone(),
         })
     }
@@ -331,6 +324,37 @@ impl PoolBuilder {
 impl fmt::Debug for PoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolBuilder").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How a slave of this name is started on this host.
+fn plan(
+    host: &str,
+    name: &str,
+    program: Option<PathBuf>,
+    args: Vec<String>,
+) -> Result<Plan, HostFailure> {
+    let failed = |step, why: String| HostFailure { host: host.to_owned(), step, why };
+    let name = NodeName::new(name, host).map_err(|why| failed(StartStep::Name, why.to_string()))?;
+    if !is_this_host(host) {
+        let why = "only this machine's own hosts can be started so far: there is no launcher for others yet";
+        return Err(failed(StartStep::Launch, why.to_owned()));
+    }
+    Ok(Plan { name, host: host.to_owned(), program, args })
+}
+
+impl Pool {
+    /// Starts one more slave, `name@host`, and waits until it is in the pool: Erlang's
+    /// `slave:start(Host, Name)`. A node of that name that is in the pool already is given as it is.
+    ///
+    /// # Errors
+    /// [`HostFailure`] with the step that failed. Only a master's own handle starts slaves.
+    /// # Cancel safety
+    /// Not cancel safe: the slave may come up all the same, and ends with the pool.
+    pub async fn start_slave(&self, host: &str, name: &str) -> Result<NodeName, HostFailure> {
+        let node = self.local_node();
+        let (program, args) = (node.config.program.clone(), node.config.args.clone());
+        node.start_slave(plan(host, name, program, args)?).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! A spawn as whoever orders it wants it: where, with which ties, and waiting for how much.
 
 use std::future::IntoFuture;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -40,8 +41,9 @@ use crate::wire::Signal;
 /// # Cancel safety
 /// Not cancel safe: the process may be running, with its ties, all the same.
 #[must_use = "it is started when this is awaited"]
-pub struct Spawn<T> {
+pub struct Spawn<T, P> {
     parent: Arc<Cell>,
+    of: PhantomData<fn() -> P>,
     start: Start,
     finish: fn(Pid, &Arc<Node>) -> T,
     place: Place,
@@ -51,7 +53,23 @@ pub struct Spawn<T> {
 
 /// The same, watched by its parent: gives its pid and the monitor.
 #[must_use = "it is started when this is awaited"]
-pub struct SpawnMonitored<T>(Spawn<T>);
+pub struct SpawnMonitored<T, P>(Spawn<T, P>);
+
+/// Who can watch what it starts: a function process, and an actor that is a `Handler<Down>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot watch what it starts",
+    label = "not a `Handler<Down>`",
+    note = "implement `Handler<Down>` for `{Self}`: the end of what it watches comes as that message"
+)]
+pub trait Watches {
+    /// From now on the notices of its monitors reach it.
+    #[doc(hidden)]
+    fn take_downs(cell: &Parent);
+}
+
+/// The actor that starts another one.
+#[doc(hidden)]
+pub struct Parent(pub(crate) Arc<Cell>);
 
 type Start = Box<
     dyn FnOnce(Pool, Option<NodeName>, Ties) -> LocalBoxFuture<'static, Result<Pid, SpawnError>>,
@@ -65,13 +83,13 @@ enum Place {
     Pool,
 }
 
-impl Spawn<Pid> {
+impl<P: 'static> Spawn<Pid, P> {
     pub(crate) fn function(
         parent: &Arc<Cell>,
         module: &str,
         function: &str,
         args: impl Serialize,
-    ) -> Spawn<Pid> {
+    ) -> Spawn<Pid, P> {
         let kind = Kind::new(module.to_owned(), function.to_owned());
         let args = args_of(args);
         let start: Start = Box::new(move |pool, on, ties| {
@@ -82,8 +100,8 @@ impl Spawn<Pid> {
     }
 }
 
-impl<A: Spawnable> Spawn<RemoteAddr<A>> {
-    pub(crate) fn actor(parent: &Arc<Cell>, args: A::Args) -> Spawn<RemoteAddr<A>> {
+impl<A: Spawnable, P: 'static> Spawn<RemoteAddr<A>, P> {
+    pub(crate) fn actor(parent: &Arc<Cell>, args: A::Args) -> Spawn<RemoteAddr<A>, P> {
         let start: Start = Box::new(move |pool, on, ties| {
             async move { Ok(pool.spawn_typed::<A>(on, args, ties).await?.pid()) }.boxed_local()
         });
@@ -91,45 +109,57 @@ impl<A: Spawnable> Spawn<RemoteAddr<A>> {
     }
 }
 
-impl<T: 'static> Spawn<T> {
-    fn new(parent: &Arc<Cell>, start: Start, finish: fn(Pid, &Arc<Node>) -> T) -> Spawn<T> {
+impl<T: 'static, P: 'static> Spawn<T, P> {
+    fn new(parent: &Arc<Cell>, start: Start, finish: fn(Pid, &Arc<Node>) -> T) -> Spawn<T, P> {
         let parent = parent.clone();
-        Spawn { parent, start, finish, place: Place::Here, link: false, acknowledged: false }
+        Spawn {
+            parent,
+            of: PhantomData,
+            start,
+            finish,
+            place: Place::Here,
+            link: false,
+            acknowledged: false,
+        }
     }
 
     /// On this node, instead of the parent's own.
-    pub fn on(mut self, node: NodeName) -> Spawn<T> {
+    pub fn on(mut self, node: NodeName) -> Spawn<T, P> {
         self.place = Place::On(node);
         self
     }
 
     /// On the node with the lowest expected load: `pool:pspawn`.
-    pub fn placed(mut self) -> Spawn<T> {
+    pub fn placed(mut self) -> Spawn<T, P> {
         self.place = Place::Pool;
         self
     }
 
     /// Linked with the parent from birth: `spawn_link`.
-    pub fn link(mut self) -> Spawn<T> {
+    pub fn link(mut self) -> Spawn<T, P> {
         self.link = true;
         self
     }
 
     /// Watched by the parent from birth: `spawn_monitor`.
-    pub fn monitor(self) -> SpawnMonitored<T> {
+    pub fn monitor(self) -> SpawnMonitored<T, P>
+    where
+        P: Watches,
+    {
+        P::take_downs(&Parent(self.parent.clone()));
         SpawnMonitored(self)
     }
 
     /// Waits until it is up: a function process says so with [`Ctx::init_ack`](crate::Ctx::init_ack), an
     /// actor is when its constructor and `started` have run. One that ends before that is
     /// [`SpawnError::NotUp`] with its exit reason: `proc_lib:start_link`.
-    pub fn acknowledged(mut self) -> Spawn<T> {
+    pub fn acknowledged(mut self) -> Spawn<T, P> {
         self.acknowledged = true;
         self
     }
 
     async fn run(self, monitor: Option<Ref>) -> Result<T, SpawnError> {
-        let Spawn { parent, start, finish, place, link, acknowledged } = self;
+        let Spawn { parent, of: _, start, finish, place, link, acknowledged } = self;
         let node = parent.node.clone();
         let on = match place {
             Place::Here => Some(node.name),
@@ -168,7 +198,7 @@ fn stillborn(parent: &Arc<Cell>, link: bool, monitor: Option<Ref>) -> Pid {
     pid
 }
 
-impl<T: 'static> IntoFuture for Spawn<T> {
+impl<T: 'static, P: 'static> IntoFuture for Spawn<T, P> {
     type Output = Result<T, SpawnError>;
     type IntoFuture = LocalBoxFuture<'static, Self::Output>;
 
@@ -177,24 +207,24 @@ impl<T: 'static> IntoFuture for Spawn<T> {
     }
 }
 
-impl<T: 'static> SpawnMonitored<T> {
+impl<T: 'static, P: 'static> SpawnMonitored<T, P> {
     /// Linked with the parent, too.
-    pub fn link(self) -> SpawnMonitored<T> {
+    pub fn link(self) -> SpawnMonitored<T, P> {
         SpawnMonitored(self.0.link())
     }
 
     /// On this node, instead of the parent's own.
-    pub fn on(self, node: NodeName) -> SpawnMonitored<T> {
+    pub fn on(self, node: NodeName) -> SpawnMonitored<T, P> {
         SpawnMonitored(self.0.on(node))
     }
 
     /// On the node with the lowest expected load.
-    pub fn placed(self) -> SpawnMonitored<T> {
+    pub fn placed(self) -> SpawnMonitored<T, P> {
         SpawnMonitored(self.0.placed())
     }
 }
 
-impl<T: 'static> IntoFuture for SpawnMonitored<T> {
+impl<T: 'static, P: 'static> IntoFuture for SpawnMonitored<T, P> {
     type Output = Result<(T, Ref), SpawnError>;
     type IntoFuture = LocalBoxFuture<'static, Self::Output>;
 

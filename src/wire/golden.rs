@@ -157,7 +157,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("Failed NoAnswer", failed(Fault::NoAnswer)),
         ("Ask Place", asked(Query::Place)),
         ("Ask Unplace", asked(Query::Unplace(a))),
-        ("Ask IsAlive", asked(Query::IsAlive(3))),
+        ("Ask IsAlive", asked(Query::IsAlive(pid(3)))),
         ("Told Alive", told(Answer::Alive(true))),
         (
             "Ask Attach",

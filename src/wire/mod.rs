@@ -197,8 +197,8 @@ pub(crate) enum Query {
     StopPool,
     /// You are in my pool from now on; I am its master.
     Enlist,
-    /// Does the actor of this number live?
-    IsAlive(u64),
+    /// Does this actor live?
+    IsAlive(Pid),
 }
 
 /// The answer to a [`Query`].

@@ -24,6 +24,7 @@ mod nodes;
 mod out;
 mod place;
 mod running;
+mod scenario;
 mod signals;
 mod spawn;
 mod start;
@@ -39,6 +40,16 @@ pub fn main() -> ExitCode {
     pspawn::run(|| run(command))
 }
 
+/// `pspawn scenario` as a program of its own.
+///
+/// In an OS process that was started as a slave it is the slave, and never returns.
+#[must_use]
+pub fn scenario_main() -> ExitCode {
+    pspawn::init();
+    let args = ScenarioCli::parse();
+    pspawn::run(|| scenario::scenario(args.scenario))
+}
+
 async fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Demo(args) => demo::demo(args).await,
@@ -46,6 +57,7 @@ async fn run(command: Command) -> Result<(), Error> {
         Command::Node(args) => node::node(args).await,
         Command::Nodes(args) => nodes::nodes(args).await,
         Command::Kinds(args) => kinds::kinds(args).await,
+        Command::Scenario(args) => scenario::scenario(args).await,
         Command::Spawn(args) => spawn::spawn(args).await,
         Command::Attach(args) => attach::attach(args).await,
         Command::Kill(args) => kill::kill(args).await,
@@ -69,6 +81,13 @@ struct Cli {
     command: Command,
 }
 
+#[derive(Debug, Parser)]
+#[command(name = "scenario", max_term_width = 100)]
+struct ScenarioCli {
+    #[command(flatten)]
+    scenario: scenario::Scenario,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Demo),
@@ -76,6 +95,7 @@ enum Command {
     Node(node::Node),
     Nodes(nodes::Nodes),
     Kinds(kinds::Kinds),
+    Scenario(scenario::Scenario),
     Spawn(spawn::Spawn),
     Attach(attach::Attach),
     Kill(kill::Kill),

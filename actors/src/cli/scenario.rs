@@ -1,0 +1,95 @@
+//! `pspawn scenario`: runs files of scenarios and prints what comes of them.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use futures::StreamExt;
+use pspawn::Error;
+
+use crate::scenario::format::{Document, read_documents};
+use crate::scenario::{Mode, Runner};
+
+/// Run scenarios of links, exits, monitors and names, and print what came of each, one a line.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Scenario {
+    /// Files of scenarios, one document or one a line; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Every process is an actix actor; default: function processes.
+    #[arg(long, conflicts_with = "mixed")]
+    actix: bool,
+    /// Function processes and actix actors in turn.
+    #[arg(long)]
+    mixed: bool,
+    /// How many scenarios run at the same time.
+    #[arg(long, value_name = "N", default_value_t = AT_ONCE, value_parser = clap::value_parser!(u16).range(1..=64))]
+    at_once: u16,
+}
+
+pub(super) async fn scenario(args: Scenario) -> Result<(), Error> {
+    let mut documents = Vec::new();
+    for file in &args.files {
+        let name = file.display().to_string();
+        let text = if name == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text)?;
+            text
+        } else {
+            std::fs::read_to_string(file)
+                .map_err(|why| Error::from(format!("{name}: cannot be read: {why}")))?
+        };
+        let read = read_documents(&text).map_err(|why| why.in_file(&name).to_string())?;
+        documents.extend(read);
+    }
+    let mode = match (args.actix, args.mixed) {
+        (true, _) => Mode::Actix,
+        (_, true) => Mode::Mixed,
+        (false, false) => Mode::Functions,
+    };
+    let runner = Runner::start(mode).await?;
+    let runs = documents.iter().map(|document| {
+        let runner = &runner;
+        async move {
+            match document {
+                Document::Scenario { scenario, .. } => {
+                    runner.run(scenario).await.map(|played| played.outcome.canonical())
+                }
+                Document::Trace { trace, .. } => Err(crate::scenario::RunError {
+                    id: trace.id.clone(),
+                    step: 0,
+                    why: String::from("a trace"),
+                }),
+            }
+        }
+    });
+    let mut outcomes = futures::stream::iter(runs).buffered(args.at_once.into());
+    let mut failed = None;
+    let mut out = std::io::stdout().lock();
+    while let Some(outcome) = outcomes.next().await {
+        match outcome {
+            Ok(line) => writeln!(out, "{line}")?,
+            Err(why) => {
+                eprintln!("{why}");
+                failed = Some(why);
+            }
+        }
+    }
+    drop(outcomes);
+    runner.stop().await?;
+    match failed {
+        Some(why) => Err(Error::from(why.to_string())),
+        None => Ok(()),
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pspawn scenario ring.json                 one document, or one a line
+  pspawn scenario --actix a.json b.json     every process is an actix actor
+  pspawn scenario - < many.jsonl            standard input
+
+What a scenario is: docs/semantics.md.";
+
+const AT_ONCE: u16 = 8;

@@ -1,0 +1,71 @@
+//! Sweepers: one on each node of a scenario, to find out when nothing is on its way any more.
+//!
+//! All that one node sends to another goes over one connection, in order. So once a token that was sent
+//! after it has come back from the other node, whatever was sent before has arrived, and so has what the
+//! other node answered to it.
+
+use pspawn::prelude::*;
+
+use super::player::{Said, Saying};
+
+/// What the driver wants of a sweeper.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Sweep {
+    /// To send a token to each of these and say when all have come back.
+    Round { round: u32, others: Vec<Pid> },
+    /// To cut the connection to this node.
+    Cut(NodeName),
+}
+
+/// What one sweeper sends to another, and gets back.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Token {
+    There { round: u32, from: Pid },
+    Back { round: u32 },
+}
+
+async fn sweeper(mut ctx: Ctx, driver: Pid) {
+    let say = |ctx: &Ctx, what| ctx.send(driver, Said { by: ctx.pid(), what });
+    ctx.monitor_nodes(true);
+    say(&ctx, Saying::Up { os_pid: std::process::id() });
+    let (mut this_round, mut missing) = (0, 0);
+    loop {
+        let letter = ctx.receive_any().await;
+        let letter = match letter.open::<Sweep>() {
+            Ok(Sweep::Round { round, others }) => {
+                (this_round, missing) = (round, others.len());
+                if others.is_empty() {
+                    say(&ctx, Saying::Swept(round));
+                }
+                for other in others {
+                    ctx.send(other, Token::There { round, from: ctx.pid() });
+                }
+                continue;
+            }
+            Ok(Sweep::Cut(node)) => {
+                ctx.pool().disconnect(node);
+                continue;
+            }
+            Err(letter) => letter,
+        };
+        let letter = match letter.open::<Token>() {
+            Ok(Token::There { round, from }) => {
+                ctx.send(from, Token::Back { round });
+                continue;
+            }
+            Ok(Token::Back { round }) if round == this_round => {
+                missing -= 1;
+                if missing == 0 {
+                    say(&ctx, Saying::Swept(round));
+                }
+                continue;
+            }
+            Ok(Token::Back { .. }) => continue,
+            Err(letter) => letter,
+        };
+        if let Ok(NodeDown { node }) = letter.open::<NodeDown>() {
+            say(&ctx, Saying::Lost(node));
+        }
+    }
+}
+remote_fn!("scenario": sweeper);
