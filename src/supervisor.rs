@@ -99,7 +99,7 @@ impl Supervisor {
     #[must_use]
     pub fn spec(self) -> ChildSpec {
         let args = self.check().map_err(|why| why.to_string()).and_then(|()| self.as_args());
-        ChildSpec::new(kind(), args).as_supervisor()
+        ChildSpec::new(kind(), args).of_supervisor()
     }
 
     fn as_args(&self) -> Result<Vec<u8>, String> {

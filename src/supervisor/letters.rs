@@ -83,7 +83,7 @@ pub(super) async fn stop(node: &Arc<Node>, supervisor: Pid, reason: ExitReason) 
     let is_it =
         |letter: &mut Letter| letter.get::<Down>().is_some_and(|down| down.monitor == monitor);
     let letter = me.receive_matching_within(NO_DEADLINE, is_it).await;
-    match letter.map(|letter| letter.open::<Down>()) {
+    match letter.map(Letter::open::<Down>) {
         Some(Ok(down)) => down.reason,
         Some(Err(_)) | None => ExitReason::NoConnection, // the own node has stopped
     }

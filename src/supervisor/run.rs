@@ -246,7 +246,11 @@ fn of_exit(ctx: &mut Ctx, child: Pid) -> Option<ExitReason> {
 
 /// What OTP's supervisor reports.
 fn log(ctx: &Ctx, report: &Report) {
-    let (log, pid) = (&ctx.cell().node.log, ctx.pid());
+    let (node, pid) = (&ctx.cell().node, ctx.pid());
+    if node.is_stopping() {
+        return; // that the children of a pool that stops are gone is no news
+    }
+    let log = &node.log;
     match report {
         Report::Ended { child, reason } => {
             slog::warn!(log, "child ended"; "pid" => %pid, "child" => child, "reason" => %reason);

@@ -91,7 +91,7 @@ impl ChildSpec {
     }
 
     /// It is a supervisor: it is given all the time it needs to end (V22), and counts as one.
-    pub(crate) fn as_supervisor(self) -> ChildSpec {
+    pub(crate) fn of_supervisor(self) -> ChildSpec {
         let spec = ChildSpec { role: ChildKind::Supervisor, ..self };
         spec.shutdown(Shutdown::Infinity).acknowledged()
     }
