@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use pspawn::Error;
 
+pub mod compare;
 pub mod format;
 pub mod generate;
 mod nodes;

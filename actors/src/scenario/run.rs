@@ -384,9 +384,11 @@ impl Play {
         self.heard.round += 1;
         self.heard.swept = 0;
         let (round, sweepers) = (self.heard.round, self.sweepers());
+        let down = self.cast.iter().filter(|site| site.down);
+        let lost: Vec<Pid> = down.filter_map(|site| site.sweeper).collect();
         for sweeper in &sweepers {
             let others = sweepers.iter().copied().filter(|other| other != sweeper).collect();
-            self.ctx.send(*sweeper, Sweep::Round { round, others });
+            self.ctx.send(*sweeper, Sweep::Round { round, others, lost: lost.clone() });
         }
         self.until("all that was sent to arrive", |play| play.heard.swept == sweepers.len()).await
     }
