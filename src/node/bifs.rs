@@ -14,8 +14,7 @@ impl Cell {
     /// `link/1`.
     pub(crate) fn link(self: &Arc<Self>, to: Pid) {
         // L6: to link with the dead of one's own node, without a trap, is an error of the caller.
-        let dead_here =
-            to != self.pid && self.node.is_home_of(to) && self.node.cell_of(to).is_none();
+        let dead_here = to != self.pid && self.node.is_home_of(to) && !self.node.is_alive(to);
         if dead_here && !self.traps_exits() && self.is_running_here() {
             if !mutant::is(Mutant::LinkToTheDeadIsSilent) {
                 exit(ExitReason::NoProc);

@@ -290,9 +290,9 @@ impl Cell {
         let mut effects = Vec::new();
         let mut life = self.life();
         let ended = life.end(own, &mut effects);
+        self.doomed.store(true, Ordering::Release);
         self.free_name();
         drop(life);
-        self.doomed.store(true, Ordering::Release);
         self.node.give_up_question(self.zombie_watch.swap(0, Ordering::AcqRel));
         stop();
         self.mailbox.clear();
