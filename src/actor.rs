@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::message::RemoteMessage;
 use crate::node::inbox::{Accepted, ActorBody, HostContext, Inbox};
 use crate::node::seat::{Seat, Taken, run};
+use crate::term::{ChildSpec, Kind};
 
 /// An actor that any node of the pool can start. Use [`remote_actor!`](crate::remote_actor).
 #[diagnostic::on_unimplemented(
@@ -30,6 +31,13 @@ pub trait Spawnable: Actor<Context: HostContext<Self>> + Sized {
     /// The arguments as a MessagePack array.
     #[doc(hidden)]
     fn encode_args(args: &Self::Args) -> Result<Vec<u8>, rmp_serde::encode::Error>;
+
+    /// Itself as a child of a supervisor, which starts it with these arguments and waits for its
+    /// constructor and `started`. See [`ChildSpec`] for what else can be said of it.
+    fn spec(args: Self::Args) -> ChildSpec {
+        let args = Self::encode_args(&args).map_err(|why| why.to_string());
+        ChildSpec::new(Kind::new(Self::KIND, "new"), args).acknowledged()
+    }
 
     /// The messages it takes from other nodes.
     #[doc(hidden)]

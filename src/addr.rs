@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix::Actor;
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use serde::de::DeserializeOwned;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::actor::{Accepts, Spawnable};
 use crate::message::RemoteMessage;
 use crate::node::ambient::{ambient_node, decode_at, decoding_node};
-use crate::node::answer::encode;
+use crate::node::answer::{Asker, Return, encode};
 use crate::node::inbox::{Asked, decode};
 use crate::node::link::{Link, PushError};
 use crate::node::{Node, Outcome, Waiter};
@@ -38,6 +39,11 @@ pub struct RemoteAddr<A: Actor> {
 impl<A: Spawnable> RemoteAddr<A> {
     pub(crate) fn new(pid: Pid, node: Arc<Node>) -> RemoteAddr<A> {
         RemoteAddr { pid, node: Some(node), actor: PhantomData }
+    }
+
+    /// The address of whoever has this pid, seen from this node.
+    pub(crate) fn at(pid: Pid, node: Option<Arc<Node>>) -> RemoteAddr<A> {
+        RemoteAddr { pid, node, actor: PhantomData }
     }
 
     /// The actor's pid.
@@ -151,7 +157,7 @@ impl<M: RemoteMessage> RemoteRecipient<M> {
     }
 }
 
-fn home(node: &Option<Arc<Node>>) -> Result<Arc<Node>, SendError> {
+pub(crate) fn home(node: &Option<Arc<Node>>) -> Result<Arc<Node>, SendError> {
     node.clone().or_else(ambient_node).ok_or(SendError::NoNode)
 }
 
@@ -181,29 +187,61 @@ where
 
 /// Puts a question to an actor on any node.
 fn ask<M: RemoteMessage>(node: &Arc<Node>, to: Pid, message: M) -> Request<M::Result> {
-    let tag = tag_of::<M>();
-    let within = node.config.times.call;
-    let (outcome, awaited) = oneshot::channel();
-    let waiter: Waiter = Box::new(move |ended| drop(outcome.send(ended)));
-    let mut request =
-        Request { to, failed: None, put: None, local: None, outcome: awaited, within };
     if to.node() == node.name {
-        let Some(cell) = node.cell_of(to) else { return Request::failed(SendError::no_proc(to)) };
-        let question = node.open_question(None, within, waiter);
-        let (asker, answer) = oneshot::channel();
-        request.local = Some(answer);
-        request.put = Some((node.clone(), question));
-        cell.push_typed(tag, Box::new(Asked { message, asker }));
-        return request;
+        return ask_here(node, to, message)
+            .unwrap_or_else(|_| Request::failed(SendError::no_proc(to)));
     }
+    ask_there(node, to, tag_of::<M>(), |out| encode(&message, out))
+}
+
+/// Puts a question to an actor of this node; hands the message back if there is no such
+/// actor, or it is doomed, which is the same for others.
+pub(crate) fn ask_here<M: RemoteMessage>(
+    node: &Arc<Node>,
+    to: Pid,
+    message: M,
+) -> Result<Request<M::Result>, M> {
+    let Some(cell) = node.cell_of(to).filter(|cell| !cell.is_doomed()) else {
+        return Err(message);
+    };
+    let mut request = Request::open(node, None, to);
+    let (asker, answer) = oneshot::channel();
+    request.local = Some(answer);
+    cell.push_typed(tag_of::<M>(), Box::new(Asked { message, asker }));
+    Ok(request)
+}
+
+/// Puts a question that is encoded already to an actor on any node.
+pub(crate) fn ask_encoded<R>(node: &Arc<Node>, to: Pid, tag: u32, message: &[u8]) -> Request<R> {
+    if to.node() != node.name {
+        return ask_there(node, to, tag, |out| {
+            out.extend_from_slice(message);
+            Ok(())
+        });
+    }
+    let Some(cell) = node.cell_of(to) else { return Request::failed(SendError::no_proc(to)) };
+    let request = Request::open(node, None, to);
+    if let Some((_, question)) = request.put {
+        let asker = Asker::new(cell.clone(), Return { link: None, question });
+        cell.push_raw(tag, Bytes::copy_from_slice(message), Some(asker));
+    }
+    request
+}
+
+fn ask_there<R>(
+    node: &Arc<Node>,
+    to: Pid,
+    tag: u32,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>,
+) -> Request<R> {
     let link = match way_to(node, &to.into()) {
         Ok(link) => link,
         Err(why) => return Request::failed(why),
     };
-    let question = node.open_question(Some(&link), within, waiter);
-    request.put = Some((node.clone(), question));
+    let request = Request::open(node, Some(&link), to);
+    let Some((_, question)) = request.put else { return request };
     let head = Head::Request { to: to.number(), tag, question };
-    match link.push(Some(to.incarnation()), head, |out| encode(&message, out)) {
+    match link.push(Some(to.incarnation()), head, write) {
         Ok(()) => request,
         Err(why) => Request::failed(SendError::not_put(to, why)), // and the request closes the question
     }
@@ -236,7 +274,17 @@ impl<R> Request<R> {
         self
     }
 
-    fn failed(why: SendError) -> Request<R> {
+    /// A question that is about to be put over `link`, or to this node itself.
+    fn open(node: &Arc<Node>, link: Option<&Link>, to: Pid) -> Request<R> {
+        let within = node.config.times.call;
+        let (outcome, awaited) = oneshot::channel();
+        let waiter: Waiter = Box::new(move |ended| drop(outcome.send(ended)));
+        let question = node.open_question(link, within, waiter);
+        let put = Some((node.clone(), question));
+        Request { to, failed: None, put, local: None, outcome: awaited, within }
+    }
+
+    pub(crate) fn failed(why: SendError) -> Request<R> {
         let (_, outcome) = oneshot::channel();
         let to = why.pid().unwrap_or(Pid::nobody());
         Request { to, failed: Some(why), put: None, local: None, outcome, within: Duration::ZERO }
@@ -361,6 +409,12 @@ pub enum SendError {
         /// Why not.
         why: String,
     },
+    /// Its supervisor has no such child, or does not run it: Erlang's `noproc` for a name that is free.
+    #[error("the supervisor runs no child {child:?}")]
+    NotRunning {
+        /// Which child was meant.
+        child: String,
+    },
     /// There is no node in this OS process to send from.
     #[error("there is no node to send from: start a pool first")]
     NoNode,
@@ -389,7 +443,7 @@ impl SendError {
             | SendError::Undecodable { pid, .. }
             | SendError::NoAnswer { pid }
             | SendError::NotSent { pid, .. } => Some(*pid),
-            SendError::NoNode => None,
+            SendError::NotRunning { .. } | SendError::NoNode => None,
         }
     }
 
@@ -403,6 +457,7 @@ impl SendError {
             | SendError::Undecodable { .. }
             | SendError::NoAnswer { .. }
             | SendError::NotSent { .. }
+            | SendError::NotRunning { .. }
             | SendError::NoNode => None,
         }
     }

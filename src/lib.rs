@@ -32,7 +32,7 @@
 //! ```
 //!
 //! Where Erlang's rules decide, the docs cite them by number: L for links, E for exit signals, M for
-//! monitors, P for the pool, G for calls.
+//! monitors, P for the pool, G for calls, V for supervisors.
 
 #[cfg(panic = "abort")]
 compile_error!("pspawn turns panics into exit reasons: build it with panic = \"unwind\"");
@@ -53,6 +53,7 @@ mod pool;
 pub mod prelude;
 mod process;
 mod runtime_file;
+mod supervisor;
 mod term;
 mod wire;
 
@@ -80,7 +81,12 @@ pub use pool::{
 pub use process::{Ctx, ProcessFn};
 pub use rmpv::Value;
 pub use runtime_file::{Published, RunningPool, RuntimeFileError};
-pub use term::{ExitReason, Incarnation, Kind, NodeName, NodeNameError, Pid, Ref, To};
+pub use supervisor::{ChildRef, SupervisorError, SupervisorRef, SupervisorStartError};
+pub use term::{
+    AutoShutdown, ChildCount, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, ExitReason,
+    Incarnation, Kind, NodeName, NodeNameError, Pid, Place, Ref, RestartType, Shutdown, SpecError,
+    Strategy, Supervisor, To,
+};
 pub use wire::{KindInfo, Stream};
 
 /// The programs in the README compile.

@@ -25,7 +25,7 @@ pub use error::{Error, PoolError, SpawnError, StartError};
 pub use free::FreeNode;
 pub use order::{Parent, Spawn, SpawnMonitored, Watches};
 pub use spawn::Running;
-pub(crate) use spawn::Ties;
+pub(crate) use spawn::{Ties, args_of};
 
 /// A set of nodes used as one set of processors, seen from one of them.
 ///

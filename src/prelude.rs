@@ -10,7 +10,8 @@ pub use actix::{
 pub use serde::{Deserialize, Serialize};
 
 pub use crate::{
-    Context, Ctx, Down, ExitReason, Exited, Letter, NodeDown, NodeName, NodeUp, Pid, Pool,
-    ProcessContext, Ref, RemoteAddr, RemoteRecipient, To, exit, remote_actor, remote_fn, say,
-    throw, yield_now,
+    AutoShutdown, ChildRef, ChildSpec, Context, Ctx, Down, ExitReason, Exited, Letter, NodeDown,
+    NodeName, NodeUp, Pid, Pool, ProcessContext, Ref, RemoteAddr, RemoteRecipient, RestartType,
+    Shutdown, Spawnable, Supervisor, SupervisorRef, To, exit, remote_actor, remote_fn, say, throw,
+    yield_now,
 };

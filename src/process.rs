@@ -438,6 +438,10 @@ impl Ctx {
         self.pool().call_for(Some(node), module, function, args, Ties::link(&self.cell)).await
     }
 
+    pub(crate) fn cell(&self) -> &Arc<Cell> {
+        &self.cell
+    }
+
     /// The oldest letter that is wanted, or why there will be none. Each is looked at once.
     async fn receive_letter(
         &mut self,

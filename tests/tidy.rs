@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["addr"],
     &["pool"],
     &["context", "process"],
-    &["directory"],
+    &["directory", "supervisor"],
     &["entry"],
     &["macros", "prelude", "lib"],
 ];

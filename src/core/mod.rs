@@ -7,3 +7,4 @@ pub(crate) mod members;
 pub(crate) mod mutant;
 pub(crate) mod pace;
 pub(crate) mod placement;
+pub(crate) mod restart;

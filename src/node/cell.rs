@@ -110,10 +110,13 @@ impl Cell {
     }
 
     pub(crate) fn push_raw(self: &Arc<Self>, tag: u32, payload: Bytes, answer: Option<Asker>) {
-        // To the dead it vanishes, and the asker's answer says so.
         if !self.is_doomed() {
             self.mailbox.push_raw(tag, payload, answer);
             self.wake();
+        } else if let Some(asker) = answer {
+            // To the dead it vanishes. Nobody hears of an end before this is so, so that who has heard
+            // of it is not told of it again (G2).
+            asker.fail(Fault::Exit(ExitReason::NoProc));
         }
     }
 

@@ -289,6 +289,8 @@ pub(crate) fn log_dropped(cell: &Cell, why: &str) {
 struct Drain<A: Actor> {
     inbox: Arc<Inbox<A>>,
     taken: VecDeque<Item<A>>,
+    /// Who wants to hear that the actor is up.
+    up: Option<Asker>,
 }
 
 impl<A: Actor<Context: AsyncContext<A>>> ActorFuture<A> for Drain<A> {
@@ -301,6 +303,11 @@ impl<A: Actor<Context: AsyncContext<A>>> ActorFuture<A> for Drain<A> {
         _: &mut Context<'_>,
     ) -> Poll<()> {
         let this = &mut *self;
+        // The context polls this for the first time when `started` has run, and whatever that waits for
+        // is done: then the actor takes messages.
+        if let Some(up) = this.up.take() {
+            up.give_named(&Up::Running);
+        }
         loop {
             if this.taken.is_empty() {
                 if let Some(of) = lock(&this.inbox.handlers).as_deref_mut() {
@@ -434,20 +441,22 @@ impl<A: Actor<Context = actix::Context<A>>> HostContext<A> for actix::Context<A>
 
 /// The code of an actix actor. Its constructor runs in the first poll, so that a panic there is an end
 /// like any other.
-pub(crate) struct ActorBody<A: Actor<Context: HostContext<A>>, F> {
-    stage: Stage<A, F>,
-    /// Who wants to hear that the constructor and `started` have run.
-    up: Option<Asker>,
+pub(crate) enum ActorBody<A: Actor<Context: HostContext<A>>, F> {
+    Unborn(Option<Unborn<A, F>>),
+    Born(ContextFut<A, A::Context>),
 }
 
-enum Stage<A: Actor<Context: HostContext<A>>, F> {
-    Unborn(Option<(F, Arc<Inbox<A>>)>),
-    Born(ContextFut<A, A::Context>),
+/// An actor that has not been constructed yet.
+pub(crate) struct Unborn<A: Actor, F> {
+    construct: F,
+    inbox: Arc<Inbox<A>>,
+    /// Who wants to hear that it is up.
+    up: Option<Asker>,
 }
 
 impl<A: Actor<Context: HostContext<A>>, F> ActorBody<A, F> {
     pub(crate) fn new(construct: F, inbox: Arc<Inbox<A>>, up: Option<Asker>) -> ActorBody<A, F> {
-        ActorBody { stage: Stage::Unborn(Some((construct, inbox))), up }
+        ActorBody::Unborn(Some(Unborn { construct, inbox, up }))
     }
 }
 
@@ -457,25 +466,22 @@ where
     F: FnOnce(&mut A::Context) -> A,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Stage::Unborn(unborn) = &mut self.stage {
-            let (construct, inbox) = unborn.take().expect("a panic in the constructor is the end");
+        if let ActorBody::Unborn(unborn) = self {
+            let unborn = unborn.take().expect("a panic in the constructor is the end");
+            let Unborn { construct, inbox, up } = unborn;
             let mut ctx = A::Context::unborn();
             let act = construct(&mut ctx);
-            ctx.spawn(Drain { inbox, taken: VecDeque::new() });
-            self.stage = Stage::Born(ctx.into_future(act));
+            ctx.spawn(Drain { inbox, taken: VecDeque::new(), up });
+            *self = ActorBody::Born(ctx.into_future(act));
         }
-        let Stage::Born(future) = &mut self.stage else { unreachable!("it was born above") };
-        let polled = Pin::new(future).poll(cx);
-        if let Some(up) = self.up.take_if(|_| polled.is_pending()) {
-            up.give_named(&Up::Running);
-        }
-        polled
+        let ActorBody::Born(future) = self else { unreachable!("it was born above") };
+        Pin::new(future).poll(cx)
     }
 
     fn silence(&mut self) {
-        match &mut self.stage {
-            Stage::Unborn(_) => {}
-            Stage::Born(future) => future.ctx().terminate(),
+        match self {
+            ActorBody::Unborn(_) => {}
+            ActorBody::Born(future) => future.ctx().terminate(),
         }
     }
 }

@@ -151,7 +151,7 @@ impl<T: 'static, P: 'static> Spawn<T, P> {
     }
 
     /// Waits until it is up: a function process says so with [`Ctx::init_ack`](crate::Ctx::init_ack), an
-    /// actor is when its constructor and `started` have run. One that ends before that is
+    /// actor is when its constructor and `started` have run, and what that waits for is done. One that ends before that is
     /// [`SpawnError::NotUp`] with its exit reason: `proc_lib:start_link`.
     pub fn acknowledged(mut self) -> Spawn<T, P> {
         self.acknowledged = true;

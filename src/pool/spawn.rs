@@ -209,6 +209,21 @@ impl Pool {
         Ok(self.spawn_encoded(on, &kind, args_of(args)?, ties, false).await?.0)
     }
 
+    /// Starts what a supervisor supervises, or a supervisor, for `parent`. Linked from birth if so wanted;
+    /// if it is awaited, it is up when this returns.
+    pub(crate) async fn spawn_child(
+        &self,
+        parent: &Arc<Cell>,
+        link: bool,
+        awaited: bool,
+        on: Option<NodeName>,
+        kind: &Kind,
+        args: Vec<u8>,
+    ) -> Result<Pid, SpawnError> {
+        let ties = Ties::of(parent, link, None, awaited);
+        Ok(self.spawn_encoded(on, kind, args, ties, false).await?.0)
+    }
+
     pub(super) async fn spawn_encoded(
         &self,
         on: Option<NodeName>,
@@ -467,7 +482,7 @@ fn birth_is_late() -> bool {
     mutant::is(Mutant::LinkedFromBirthLate)
 }
 
-pub(super) fn args_of(args: impl Serialize) -> Result<Vec<u8>, SpawnError> {
+pub(crate) fn args_of(args: impl Serialize) -> Result<Vec<u8>, SpawnError> {
     let mut bytes = Vec::new();
     encode(&args, &mut bytes).map_err(|why| SpawnError::NotArguments { why: why.to_string() })?;
     match rmp::Marker::from_u8(bytes.first().copied().unwrap_or_default()) {

@@ -1,15 +1,23 @@
-//! Plain values that everyone speaks in: who, where, what kind, why it ended.
+//! Plain values that everyone speaks in: who, where, what kind, why it ended, who is to be restarted.
 
+pub(crate) mod bytes_field;
+mod child;
 mod exit;
+mod family;
 mod kind;
 mod load;
 mod node;
 mod pid;
+mod supervisor;
 mod to;
 
+pub(crate) use child::Args;
+pub use child::{ChildKind, ChildSpec, Place, RestartType, Shutdown};
 pub use exit::ExitReason;
+pub use family::{ChildCount, ChildError, ChildInfo, ChildState};
 pub use kind::Kind;
 pub(crate) use load::LoadReport;
 pub use node::{NodeName, NodeNameError};
 pub use pid::{Incarnation, Pid, Ref};
+pub use supervisor::{AutoShutdown, SpecError, Strategy, Supervisor};
 pub use to::To;

@@ -123,7 +123,7 @@ pub(crate) struct SpawnOrder {
     pub(crate) question: u64,
     pub(crate) kind: Kind,
     /// A MessagePack array.
-    #[serde(with = "bytes_field")]
+    #[serde(with = "crate::term::bytes_field")]
     pub(crate) args: Vec<u8>,
     pub(crate) options: SpawnOptions,
 }
@@ -242,28 +242,4 @@ pub enum Stream {
     Out,
     /// Standard error.
     Err,
-}
-
-/// `Vec<u8>` as MessagePack binary, not as an array of integers.
-mod bytes_field {
-    use serde::de::{Error, Visitor};
-    use serde::{Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("bytes")
-            }
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-        }
-        from.deserialize_bytes(Bytes)
-    }
 }

@@ -7,8 +7,8 @@ use clap::Args;
 use futures::StreamExt;
 use pspawn::Error;
 
-use crate::scenario::format::{Document, read_documents};
-use crate::scenario::{Mode, Runner};
+use crate::scenario::format::{self, Document, read_documents};
+use crate::scenario::{Mode, Played, Runner, diagram, narrate};
 
 /// Run scenarios of links, exits, monitors and names, and print what came of each, one a line.
 #[derive(Debug, Args)]
@@ -23,6 +23,13 @@ pub(super) struct Scenario {
     /// Function processes and actix actors in turn.
     #[arg(long)]
     mixed: bool,
+    /// Tell in plain words, step by step, who did what, which signal travelled where, who died of what,
+    /// and by which rule; instead of outcomes.
+    #[arg(long)]
+    narrate: bool,
+    /// Draw a Mermaid sequence diagram of it; instead of outcomes, or after the words.
+    #[arg(long)]
+    diagram: bool,
     /// How many scenarios run at the same time.
     #[arg(long, value_name = "N", default_value_t = AT_ONCE, value_parser = clap::value_parser!(u16).range(1..=64))]
     at_once: u16,
@@ -50,17 +57,16 @@ pub(super) async fn scenario(args: Scenario) -> Result<(), Error> {
     };
     let runner = Runner::start(mode).await?;
     let runs = documents.iter().map(|document| {
-        let runner = &runner;
+        let (runner, args) = (&runner, &args);
         async move {
             match document {
                 Document::Scenario { scenario, .. } => {
-                    runner.run(scenario).await.map(|played| played.outcome.canonical())
+                    let played = runner.run(scenario).await?;
+                    Ok(shown(args, scenario, &played))
                 }
-                Document::Trace { trace, .. } => Err(crate::scenario::RunError {
-                    id: trace.id.clone(),
-                    step: 0,
-                    why: String::from("a trace"),
-                }),
+                Document::Trace { trace, .. } => {
+                    runner.run_trace(trace).await.map(|outcome| outcome.canonical())
+                }
             }
         }
     });
@@ -84,11 +90,27 @@ pub(super) async fn scenario(args: Scenario) -> Result<(), Error> {
     }
 }
 
+fn shown(args: &Scenario, scenario: &format::Scenario, played: &Played) -> String {
+    let mut parts = Vec::new();
+    if args.narrate {
+        parts.push(narrate(scenario, played));
+    }
+    if args.diagram {
+        parts.push(diagram(scenario, played));
+    }
+    match parts.is_empty() {
+        true => played.outcome.canonical(),
+        false => parts.join("\n"),
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   pspawn scenario ring.json                 one document, or one a line
   pspawn scenario --actix a.json b.json     every process is an actix actor
   pspawn scenario - < many.jsonl            standard input
+  pspawn scenario --narrate ring.json       tell what happened, step by step, and why
+  pspawn scenario --diagram ring.json       the same as a Mermaid sequence diagram
 
 What a scenario is: docs/semantics.md.";
 

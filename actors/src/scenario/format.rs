@@ -15,7 +15,9 @@ mod check;
 mod outcome;
 mod read;
 mod trace;
+mod write;
 
+pub(in crate::scenario) use check::{pruned, pruned_trace};
 pub use outcome::{Event, Fate, Outcome, Process, in_order};
 pub use read::{Document, FormatError, read_documents};
 pub use trace::{Child, Log, Restart, Shutdown, Strategy, Trace, TraceOp, TraceOutcome, TraceStep};
@@ -350,8 +352,11 @@ impl Serialize for Step {
                 (Some(by), fields)
             }
         };
+        // Who does what comes first, for readers.
+        let mut fields = fields;
         let by = by.map(|by| ("by".to_owned(), by.clone().into()));
-        to.collect_map(by.into_iter().chain(fields))
+        let op = fields.remove_entry("op");
+        to.collect_map(by.into_iter().chain(op).chain(fields))
     }
 }
 

@@ -6,14 +6,20 @@ use std::rc::Rc;
 use pspawn::Error;
 
 pub mod format;
+pub mod generate;
 mod nodes;
+pub mod otp;
 mod player;
 mod run;
+pub mod shrink;
+mod story;
 mod sweeper;
+mod traces;
 
 pub use run::{Happened, Played, RunError};
+pub use story::{diagram, narrate};
 
-use format::Scenario;
+use format::{Scenario, Trace, TraceOutcome};
 use nodes::Nodes;
 
 /// What the processes of a scenario are.
@@ -72,6 +78,16 @@ impl Runner {
         let number = self.runs.get() + 1;
         self.runs.set(number);
         run::run(scenario, &self.nodes, self.mode, number).await
+    }
+
+    /// Runs a supervisor's trace.
+    ///
+    /// # Errors
+    /// [`RunError`] if something does not do what it must, which is no outcome.
+    /// # Cancel safety
+    /// Not cancel safe: its processes stay.
+    pub async fn run_trace(&self, trace: &Trace) -> Result<TraceOutcome, RunError> {
+        traces::run_trace(trace, &self.nodes, self.mode).await
     }
 
     /// Ends the nodes.

@@ -19,14 +19,17 @@ pub(super) struct Nodes {
 impl Nodes {
     pub(super) async fn start() -> Result<Nodes, Error> {
         let name = format!("scenario-{}", std::process::id());
-        let pool = Pool::builder(&name)
+        let mut builder = Pool::builder(&name)
             .local(0)
             .cookie(Cookie::random()?)
             // Long waits, so that a machine with other work fails no scenario.
             .heartbeat(Duration::from_millis(500), Duration::from_secs(30))
-            .spawn_timeout(Duration::from_secs(30))
-            .start()
-            .await?;
+            .spawn_timeout(Duration::from_secs(30));
+        if std::env::var_os("PSPAWN_LOG").is_none() {
+            // Everything that ends here is meant to.
+            builder = builder.logger(slog::Logger::root(slog::Discard, slog::o!())).output(|_| {});
+        }
+        let pool = builder.start().await?;
         let (shared, free) = (RefCell::default(), RefCell::default());
         Ok(Nodes { pool, shared, free, started: Cell::new(0) })
     }

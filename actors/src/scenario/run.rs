@@ -78,9 +78,11 @@ pub(super) async fn run(
         names: HashMap::new(),
         step: 0,
         happened: Vec::new(),
+        over: false,
         heard: Heard::default(),
     };
     let outcome = play.all(scenario).await;
+    play.over = true;
     let cleared = play.clear().await;
     if loses {
         for site in play.cast.iter().skip(1).filter(|site| !site.down) {
@@ -104,6 +106,8 @@ struct Play {
     names: HashMap<Pid, String>,
     step: usize,
     happened: Vec<Happened>,
+    /// The last step has come to rest: what happens now is none of the scenario's.
+    over: bool,
     heard: Heard,
 }
 
@@ -466,7 +470,9 @@ impl Play {
             Some(_) | None => word(&down.reason),
         };
         proc.died = Some((step, reason.clone()));
-        self.here().ends.push((name, reason));
+        if !self.over {
+            self.here().ends.push((name, reason));
+        }
     }
 
     fn here(&mut self) -> &mut Happened {
@@ -537,7 +543,7 @@ impl Play {
 }
 
 /// A reason as scenarios write it.
-fn word(reason: &ExitReason) -> String {
+pub(super) fn word(reason: &ExitReason) -> String {
     match reason {
         ExitReason::Panicked { text, .. } => format!("error:{text}"),
         ExitReason::Thrown(value) => format!("nocatch:{}", text_of(value)),

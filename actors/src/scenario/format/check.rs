@@ -1,5 +1,6 @@
 //! What a scenario must hold besides its shape: names that are there, nodes that are there.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, How, Node, Op, Scenario, Spawn, Step, Target, Trace, TraceOp};
@@ -43,6 +44,38 @@ pub(super) fn trace(trace: &Trace) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A scenario without the steps, and the actions of batches, that are about what is not there.
+pub(in crate::scenario) fn pruned(scenario: &Scenario) -> Scenario {
+    let mut known = Known { nodes: scenario.nodes, ..Known::default() };
+    let mut steps = Vec::new();
+    for step in &scenario.steps {
+        let step = match step {
+            Step::By { by, op: Op::Batch(actions) } => {
+                let Ok(home) = known.process(by) else { continue };
+                let is_fine = |action: &&Action| known.action(home, action).is_ok();
+                let actions: Vec<Action> = actions.iter().filter(is_fine).cloned().collect();
+                if actions.is_empty() {
+                    continue;
+                }
+                Step::By { by: by.clone(), op: Op::Batch(actions) }
+            }
+            step if known.step(step).is_ok() => step.clone(),
+            _ => continue,
+        };
+        steps.push(step);
+    }
+    Scenario { steps, ..scenario.clone() }
+}
+
+/// A trace without the ops that are about no child of it.
+pub(in crate::scenario) fn pruned_trace(trace: &Trace) -> Trace {
+    let mut pruned = trace.clone();
+    while let Err((Some(at), _)) = self::trace(&pruned) {
+        pruned.ops.remove(at);
+    }
+    pruned
+}
+
 /// What the steps so far have made.
 #[derive(Default)]
 struct Known {
@@ -57,12 +90,11 @@ impl Known {
     fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Spawn(spawn) => {
-                self.spawn(spawn)?;
                 if self.down.contains(&spawn.node) {
                     let why = "is down: expected a node that is up, as the driver spawns";
                     return Err(format!("{} {why}", spawn.node));
                 }
-                Ok(())
+                self.spawn(spawn)
             }
             Step::KillNode { node } => {
                 self.slave(*node)?;
@@ -129,9 +161,12 @@ impl Known {
     fn spawn(&mut self, spawn: &Spawn) -> Result<(), String> {
         self.node(spawn.node)?;
         plain(&spawn.name)?;
-        match self.processes.insert(spawn.name.clone(), spawn.node) {
-            None => Ok(()),
-            Some(_) => Err(format!("an earlier step has spawned {:?}", spawn.name)),
+        match self.processes.entry(spawn.name.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(spawn.node);
+                Ok(())
+            }
+            Entry::Occupied(_) => Err(format!("an earlier step has spawned {:?}", spawn.name)),
         }
     }
 

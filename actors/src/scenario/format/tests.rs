@@ -126,6 +126,22 @@ fn events_are_ordered_by_step_and_source_and_then_by_arrival() {
     assert_eq!(in_order(arrived, Some(1)), [ordered[0].clone(), ordered[7].clone()]);
 }
 
+#[test]
+fn a_document_is_read_as_it_was_written() {
+    for text in [
+        r#"{"id":"x","title":"t","style":"s","nodes":1,"steps":[{"op":"spawn","as":"a","node":"n0"},
+            {"by":"a","op":"whereis","name":"r"}],"expect":{"results":["ok","undefined"],"procs":{"a":
+            {"alive":false,"died":1,"inbox":[],"node":"n0","reason":"boom"}}}}"#,
+        r#"{"id":"x","nodes":1,"steps":[]}"#,
+        r#"{"id":"x","title":"t","strategy":"one_for_all","intensity":1,"children":[],"ops":[["stop","x"]],
+            "expect":{"steps":[{"children":[],"log":[],"result":"ok","sup":"alive"}]}}"#,
+    ] {
+        let read = read_documents(text).unwrap();
+        assert_eq!(read_documents(&read[0].line()).unwrap(), read);
+        assert_eq!(read_documents(&read[0].pretty()).unwrap(), read, "{}", read[0].pretty());
+    }
+}
+
 /// The one scenario that a text holds.
 fn scenario(text: &str) -> Result<Scenario, FormatError> {
     match read_documents(text)?.remove(0) {
