@@ -58,7 +58,6 @@ impl Node {
     pub(crate) fn ended(self: &Arc<Self>, cell: &Cell, effects: Vec<Effect>) {
         self.table.remove(cell.pid.number());
         if cell.was_noted() {
-            self.forget_name(cell.pid.number());
             self.tell_of_nodes(cell.pid.number(), false);
         }
         if !effects.is_empty() || cell.was_tied() {

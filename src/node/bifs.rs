@@ -14,7 +14,7 @@ impl Cell {
     /// `link/1`.
     pub(crate) fn link(self: &Arc<Self>, to: Pid) {
         // L6: to link with the dead of one's own node, without a trap, is an error of the caller.
-        let dead = self.node.is_home_of(to) && to != self.pid && self.node.cell_of(to).is_none();
+        let dead = self.node.is_home_of(to) && to != self.pid && !self.node.is_alive(to);
         if dead && self.is_running_here() && !mutant::is(Mutant::LinkToTheDeadIsSilent) {
             if !self.traps_exits() {
                 exit(ExitReason::NoProc);

@@ -225,6 +225,7 @@ impl Cell {
             }
             Effect::Doom => {
                 self.doomed.store(true, Ordering::Release);
+                self.free_name();
                 wake = true;
                 doomed = true;
                 false
@@ -286,6 +287,14 @@ impl Cell {
         lock(&self.life)
     }
 
+    /// NM-1: under the lock of the life that is over, so that nobody hears before: not who sends it a
+    /// signal now, and not who waits for its answer.
+    fn free_name(&self) {
+        if self.was_noted() {
+            self.node.forget_name(self.pid.number());
+        }
+    }
+
     fn count_as_queued(&self) {
         if !self.queued.swap(true, Ordering::AcqRel) {
             self.queue.woken();
@@ -308,8 +317,11 @@ impl Cell {
     /// it. Then everybody who is tied to it hears.
     pub(crate) fn end(self: &Arc<Self>, own: ExitReason, stop: impl FnOnce()) {
         let mut effects = Vec::new();
-        let ended = self.life().end(own, &mut effects);
+        let mut life = self.life();
+        let ended = life.end(own, &mut effects);
         self.doomed.store(true, Ordering::Release);
+        self.free_name();
+        drop(life);
         self.node.give_up_question(self.zombie_watch.swap(0, Ordering::AcqRel));
         stop();
         self.mailbox.clear();

@@ -76,7 +76,7 @@ enum Item<A: Actor> {
     Notice(Notice),
     /// A signal that the actor has sent itself.
     Own(Signal),
-    /// None of those that the actor takes, for its catch-all.
+    /// Of this node, and none of those that the actor takes: for its catch-all, if it has one.
     Letter(Letter),
 }
 
@@ -129,15 +129,14 @@ impl<A: Actor<Context: AsyncContext<A>>> Mailbox for Arc<Inbox<A>> {
             Some(entry) => ((entry.typed)(cell, message), None),
             None => (None, Some(message)),
         };
-        match typed {
-            Some(typed) => self.put(Item::Typed(typed)),
-            None => match message {
-                Some(message) if self.handler(|of| of.letter).is_some() => {
-                    let content = Content::Typed { tag, message };
-                    self.put(Item::Letter(Letter::new(content, cell.node.clone())));
-                }
-                Some(_) | None => log_dropped(cell, &not_taken(tag)),
-            },
+        match (typed, message) {
+            (Some(typed), _) => self.put(Item::Typed(typed)),
+            // Whether there is a catch-all is known when its turn comes: the actor may not have started.
+            (None, Some(message)) => {
+                let content = Content::Typed { tag, message };
+                self.put(Item::Letter(Letter::new(content, cell.node.clone())));
+            }
+            (None, None) => log_dropped(cell, &not_taken(tag)),
         }
     }
 
@@ -352,7 +351,12 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
                 }
                 None => match answer {
                     Some(remote) => remote.fail(Fault::NotAccepted { tag }),
-                    None => self.undeclared(tag, payload, act, ctx),
+                    None => {
+                        if let Some(cell) = current() {
+                            let content = Content::Raw { tag, payload };
+                            self.undeclared(Letter::new(content, cell.node.clone()), act, ctx);
+                        }
+                    }
                 },
             },
             Item::Notice(Notice::Exited { from, reason }) => {
@@ -381,23 +385,16 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
                     self.deliver(Item::Notice(notice), act, ctx);
                 }
             }
-            Item::Letter(letter) => {
-                if let Some(handle) = self.handler(|of| of.letter) {
-                    handle(act, letter, ctx);
-                }
-            }
+            Item::Letter(letter) => self.undeclared(letter, act, ctx),
         }
     }
 
     /// A message that the actor does not declare.
-    fn undeclared(&self, tag: u32, payload: Bytes, act: &mut A, ctx: &mut A::Context) {
-        let Some(cell) = current() else { return };
-        match self.handler(|of| of.letter) {
-            Some(handle) => {
-                let content = Content::Raw { tag, payload };
-                handle(act, Letter::new(content, cell.node.clone()), ctx);
-            }
-            None => log_dropped(&cell, &not_taken(tag)),
+    fn undeclared(&self, letter: Letter, act: &mut A, ctx: &mut A::Context) {
+        match (self.handler(|of| of.letter), current()) {
+            (Some(handle), _) => handle(act, letter, ctx),
+            (None, Some(cell)) => log_dropped(&cell, &not_taken(letter.tag())),
+            (None, None) => {}
         }
     }
 }
