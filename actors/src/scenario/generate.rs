@@ -518,6 +518,9 @@ fn aim(action: &mut Action, at: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::super::format::{Document, read_documents};
     use super::*;
 
@@ -578,6 +581,34 @@ mod tests {
         let cutting = having(|step| matches!(step, Step::Disconnect { .. }));
         assert!((100..220).contains(&killing), "{killing}");
         assert!((60..140).contains(&cutting), "{cutting}");
+    }
+
+    #[test]
+    fn what_is_recorded_has_one_outcome() {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/otp");
+        let mut count = 0;
+        for folder in ["scenarios", "traces", "recorded"] {
+            for entry in fs::read_dir(tests.join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                let text = fs::read_to_string(&path).unwrap();
+                let read = read_documents(&text).unwrap_or_else(|why| {
+                    panic!("{}", why.in_file(&path.display().to_string()));
+                });
+                for document in read {
+                    count += 1;
+                    match document {
+                        Document::Scenario { scenario, expect } => {
+                            assert!(expect.is_some(), "{} is not recorded", scenario.id);
+                            assert!(has_one_outcome(&scenario), "{}", scenario.id);
+                        }
+                        Document::Trace { trace, expect } => {
+                            assert!(expect.is_some(), "{} is not recorded", trace.id);
+                        }
+                    }
+                }
+            }
+        }
+        assert!(count > 500, "{count}");
     }
 
     fn written(document: &Document) -> String {
