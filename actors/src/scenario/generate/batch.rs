@@ -119,16 +119,13 @@ impl Batch {
                 let is_calm = self.doomed.is_empty() && self.answering.is_empty();
                 if is_calm { Verdict::Goes } else { Verdict::Wavers }
             }
-            Action::Register { proc, .. } => {
-                if self.doomed.contains(proc) {
-                    Verdict::Wavers
-                } else {
+            // A doomed process's name may be free already, and it may be dead already.
+            Action::Register { .. } | Action::Unregister { .. } => {
+                if self.doomed.is_empty() {
                     Verdict::Goes
+                } else {
+                    Verdict::Wavers
                 }
-            }
-            Action::Unregister { .. } => {
-                // A doomed process's name may be free already.
-                if self.doomed.is_empty() { Verdict::Goes } else { Verdict::Wavers }
             }
             Action::MonitorNode { node, on } => {
                 if !on && self.owing.contains(node) {
