@@ -1,6 +1,6 @@
 //! Random scenarios and traces: the same ones for the same seed, and only such as have one outcome.
 //!
-//! A scenario is written step by step beside a small [`World`] that follows what comes of it, so that most
+//! A scenario is written step by step beside a small world that follows what comes of it, so that most
 //! steps are about processes that live, and so that what several signals could decide in one way or in
 //! another is left out. The outcome itself is never taken from that world: Erlang/OTP gives it.
 
