@@ -142,8 +142,8 @@ impl Style {
             }
             Style::Batches => &[(45, Batch)],
             Style::Births => &[(35, SpawnBy)],
-            Style::Losses => &[(10, KillNode), (9, MonitorNode), (9, SpawnBy), (8, Link)],
-            Style::Cuts => &[(10, Disconnect), (9, MonitorNode), (14, Link), (6, Monitor)],
+            Style::Losses => &[(13, KillNode), (9, MonitorNode), (9, SpawnBy), (8, Link)],
+            Style::Cuts => &[(24, Disconnect), (9, MonitorNode), (14, Link), (6, Monitor)],
         };
         usual.iter().chain(more).copied().collect()
     }
@@ -169,6 +169,27 @@ enum Deed {
     SpawnByDriver,
     KillNode,
     Disconnect,
+}
+
+impl Deed {
+    /// Whether somebody is likely to end of it.
+    fn is_deadly(self) -> bool {
+        match self {
+            Deed::Exit | Deed::Die | Deed::KillNode | Deed::Disconnect | Deed::Batch => true,
+            Deed::Link
+            | Deed::Unlink
+            | Deed::Monitor
+            | Deed::Demonitor
+            | Deed::Send
+            | Deed::Trap
+            | Deed::Register
+            | Deed::Unregister
+            | Deed::Whereis
+            | Deed::MonitorNode
+            | Deed::SpawnBy
+            | Deed::SpawnByDriver => false,
+        }
+    }
 }
 
 /// What a process may do in a batch; ends are chosen less often there, as they end the batch.
@@ -225,7 +246,7 @@ impl Writer {
             Style::Cuts => dice.between(3, 4),
             _ => dice.between(2, 4),
         };
-        let traps = *dice.one_of(&[15, 35, 35, 60]);
+        let traps = *dice.one_of(&[20, 40, 60, 80]);
         let processes_max = dice.between(3, 9);
         let world = World::new(nodes);
         Writer { dice, style, world, traps, processes_max, references: 0, messages: 0 }
@@ -235,7 +256,7 @@ impl Writer {
         let count = self.dice.between(8, STEPS_MAX);
         let mut steps = Vec::new();
         // Some are there from the start; the others come as they come.
-        let first = self.dice.between(2, self.processes_max.min(count / 2));
+        let first = self.dice.between(2, (self.processes_max - 1).min(count / 2));
         for _ in 0..first {
             self.push(&mut steps, Deed::SpawnByDriver);
         }
@@ -244,13 +265,18 @@ impl Writer {
         // Something happens after the shape is there.
         let count = count.max(steps.len() + 8).min(STEPS_MAX);
         let mut tries = 0;
-        while steps.len() < count && tries < 400 {
+        while steps.len() < count && tries < 600 {
             tries += 1;
-            let deed = if self.world.living().is_empty() {
-                Deed::SpawnByDriver
-            } else {
-                self.dice.weighted(&deeds)
+            let living = self.world.living().len();
+            let deed = match living {
+                0 => Deed::SpawnByDriver,
+                _ => self.dice.weighted(&deeds),
             };
+            // A scenario in which nobody is left soon has little to say.
+            let is_early = living < 4 && steps.len() * 5 < count * 4;
+            if is_early && deed.is_deadly() && self.dice.percent(80) {
+                continue;
+            }
             self.push(&mut steps, deed);
         }
         steps
