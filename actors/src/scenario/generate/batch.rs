@@ -19,8 +19,8 @@ pub(super) struct Batch {
     doomed: BTreeSet<String>,
     /// Those of them to whom the signal was sent: what is sent to them later finds them dead.
     struck: BTreeSet<String>,
-    /// Those of the struck who were linked with the acting process then, and those to whom it has linked
-    /// itself though they were dead: an exit signal from them is on its way.
+    /// Those from whom an exit signal is on its way: the doomed who were linked with the acting process, the
+    /// dead to whom it has linked itself, and itself if it traps its own.
     answering: BTreeSet<String>,
     /// Those to whom it has sent a link or a monitor in this batch.
     tied: BTreeSet<String>,
@@ -28,15 +28,19 @@ pub(super) struct Batch {
     firing: BTreeSet<String>,
     /// Lost nodes of which a nodedown is on its way.
     owing: BTreeSet<Node>,
-    /// Whether it must not know more of it: nothing may follow.
+    /// Whether nothing should follow.
     is_over: bool,
+    /// Whether the acting process has ended itself.
+    has_ended: bool,
 }
 
 /// What becomes of a batch with one more action.
 enum Verdict {
     /// It has one outcome, and more may follow.
     Goes,
-    /// It has one outcome if nothing follows.
+    /// It has one outcome if nothing follows: the acting process ends at some time soon.
+    MayEnd,
+    /// It has one outcome: the acting process ends at once.
     Ends,
     /// It has more than one outcome.
     Wavers,
@@ -56,11 +60,17 @@ impl Batch {
             firing: BTreeSet::new(),
             owing: BTreeSet::new(),
             is_over: false,
+            has_ended: false,
         }
     }
 
     /// Adds an action, unless the batch would have more than one outcome then; says whether it has.
     pub(super) fn try_push(&mut self, action: Action) -> bool {
+        if self.has_ended {
+            // Nothing that follows is done.
+            self.actions.push(action);
+            return true;
+        }
         if self.is_over {
             return false;
         }
@@ -75,7 +85,11 @@ impl Batch {
         match self.judge(&action) {
             Verdict::Wavers => return false,
             Verdict::Goes => {}
-            Verdict::Ends => self.is_over = true,
+            Verdict::MayEnd => self.is_over = true,
+            Verdict::Ends => {
+                self.is_over = true;
+                self.has_ended = true;
+            }
         }
         self.world.act(&self.by, &action);
         self.actions.push(action);
@@ -105,16 +119,13 @@ impl Batch {
                 let is_calm = self.doomed.is_empty() && self.answering.is_empty();
                 if is_calm { Verdict::Goes } else { Verdict::Wavers }
             }
-            Action::Register { proc, .. } => {
-                if self.doomed.contains(proc) {
-                    Verdict::Wavers
-                } else {
+            // A doomed process's name may be free already, and it may be dead already.
+            Action::Register { .. } | Action::Unregister { .. } => {
+                if self.doomed.is_empty() {
                     Verdict::Goes
+                } else {
+                    Verdict::Wavers
                 }
-            }
-            Action::Unregister { .. } => {
-                // A doomed process's name may be free already.
-                if self.doomed.is_empty() { Verdict::Goes } else { Verdict::Wavers }
             }
             Action::MonitorNode { node, on } => {
                 if !on && self.owing.contains(node) {
@@ -144,7 +155,10 @@ impl Batch {
             self.answering.insert(to.to_owned());
             return Verdict::Goes;
         }
-        self.die("noproc")
+        match self.die("noproc") {
+            Verdict::Ends => Verdict::MayEnd,
+            verdict => verdict,
+        }
     }
 
     fn monitor(&mut self, to: &Target, reference: &str) -> Verdict {
@@ -170,7 +184,11 @@ impl Batch {
         if to == self.by {
             let ends = reason == "kill" || !self.world.traps(to);
             return match (ends, reason) {
-                (false, _) => Verdict::Goes,
+                (false, _) => {
+                    // The signal may not have become a message yet when the trap is turned off.
+                    self.answering.insert(to.to_owned());
+                    Verdict::Goes
+                }
                 (true, "kill") => self.die("killed"),
                 (true, reason) => self.die(reason),
             };
@@ -196,7 +214,7 @@ impl Batch {
             }
         }
         self.doomed.extend(doomed);
-        if ends_itself { Verdict::Ends } else { Verdict::Goes }
+        if ends_itself { Verdict::MayEnd } else { Verdict::Goes }
     }
 
     /// The acting process ends; so do those who are doomed with it, if the reason is not normal.
