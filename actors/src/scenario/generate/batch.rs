@@ -14,6 +14,8 @@ pub(super) struct Batch {
     by: String,
     /// As things will stand when all of the actions have had their effect.
     world: World,
+    /// The same, but nobody has ended: who ends may do so late, and be tied to others until then.
+    before: World,
     actions: Vec<Action>,
     /// Those who end because of the signals so far.
     doomed: BTreeSet<String>,
@@ -51,6 +53,7 @@ impl Batch {
     pub(super) fn new(world: World, by: &str) -> Batch {
         Batch {
             by: by.to_owned(),
+            before: world.clone(),
             world,
             actions: Vec::new(),
             doomed: BTreeSet::new(),
@@ -91,7 +94,11 @@ impl Batch {
                 self.has_ended = true;
             }
         }
+        let dead = self.world.dead().len();
         self.world.act(&self.by, &action);
+        if self.world.dead().len() == dead {
+            self.before.act(&self.by, &action);
+        }
         self.actions.push(action);
         true
     }
@@ -200,7 +207,7 @@ impl Batch {
         if !ends || !self.world.is_alive(to) {
             return Verdict::Goes;
         }
-        let doomed = self.world.doomed_with(to);
+        let doomed = self.before.doomed_with(to);
         // Whether a tie came before the end of somebody who is doomed with the receiver, nobody knows.
         let is_tied = doomed.iter().any(|name| name != to && self.tied.contains(name));
         if is_tied || !doomed.is_disjoint(&self.doomed) {
@@ -209,7 +216,7 @@ impl Batch {
         let ends_itself = doomed.contains(&self.by);
         self.struck.insert(to.to_owned());
         for name in &doomed {
-            if self.world.is_linked(&self.by, name) {
+            if self.before.is_linked(&self.by, name) {
                 self.answering.insert(name.clone());
             }
         }
@@ -219,9 +226,8 @@ impl Batch {
 
     /// The acting process ends; so do those who are doomed with it, if the reason is not normal.
     fn die(&mut self, reason: &str) -> Verdict {
-        let partners = self.world.partners(&self.by);
-        let mut concerned = self.world.doomed_with(&self.by);
-        concerned.extend(partners);
+        let mut concerned = self.before.doomed_with(&self.by);
+        concerned.extend(self.before.partners(&self.by));
         if reason != "normal" && !concerned.is_disjoint(&self.doomed) {
             return Verdict::Wavers;
         }
