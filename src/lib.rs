@@ -109,6 +109,12 @@ pub mod __private {
     pub use crate::pool::Parent;
     pub use crate::process::{params_of, start_fn};
 
+    /// The names of the deliberately wrong semantics of this build.
+    #[cfg(feature = "mutants")]
+    pub fn mutants() -> &'static [&'static str] {
+        crate::core::mutant::ALL
+    }
+
     /// Arguments as a MessagePack array.
     pub fn encode_args<T: serde::Serialize>(args: &T) -> Result<Vec<u8>, EncodeError> {
         rmp_serde::to_vec(args)

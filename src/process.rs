@@ -30,7 +30,7 @@ use crate::node::registry::Started;
 use crate::node::seat::{Seat, Taken, run};
 use crate::pool::{Parent, Pool, Running, Spawn, SpawnError, Ties, Watches};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
-use crate::wire::{Fault, Up, short_name, tag_of};
+use crate::wire::{Fault, Signal, Up, short_name, tag_of};
 
 /// A process from its own point of view: its pid, its mailbox and its ties.
 ///
@@ -485,7 +485,14 @@ impl Ctx {
                 break;
             }
             let node = &self.cell.node;
-            self.taken.extend(new.into_iter().map(|content| Letter::new(content, node.clone())));
+            let decided = new.into_iter().filter_map(|content| match content {
+                Content::Own(signal) => self.cell.decide_own(signal).map(content_of),
+                Content::Typed { .. } | Content::Raw { .. } => Some(content),
+            });
+            self.taken.extend(decided.map(|content| Letter::new(content, node.clone())));
+            if self.cell.is_doomed() {
+                break; // by a signal of its own, perhaps: it receives no more
+            }
         }
         if self.plain && self.cell.is_doomed() {
             return Poll::Ready(Err(self.cell.reason().unwrap_or(ExitReason::Killed)));
@@ -538,9 +545,17 @@ impl Letters {
         let put = lock(&self.queue).put(content);
         drop(put); // out of the lock
     }
+}
 
-    fn put_notice<N: Send + 'static>(&self, notice: N) {
-        self.put(Content::Typed { tag: tag_of::<N>(), message: Box::new(notice) });
+fn content_of(notice: Notice) -> Content {
+    fn typed<N: Send + 'static>(notice: N) -> Content {
+        Content::Typed { tag: tag_of::<N>(), message: Box::new(notice) }
+    }
+    match notice {
+        Notice::Exited { from, reason } => typed(Exited { pid: from, reason }),
+        Notice::Down { monitor, object, reason } => typed(Down { monitor, object, reason }),
+        Notice::NodeDown { node } => typed(NodeDown { node }),
+        Notice::NodeUp { node } => typed(NodeUp { node }),
     }
 }
 
@@ -558,14 +573,11 @@ impl Mailbox for Arc<Letters> {
     }
 
     fn push_notice(&self, notice: Notice) {
-        match notice {
-            Notice::Exited { from, reason } => self.put_notice(Exited { pid: from, reason }),
-            Notice::Down { monitor, object, reason } => {
-                self.put_notice(Down { monitor, object, reason });
-            }
-            Notice::NodeDown { node } => self.put_notice(NodeDown { node }),
-            Notice::NodeUp { node } => self.put_notice(NodeUp { node }),
-        }
+        self.put(content_of(notice));
+    }
+
+    fn push_own(&self, signal: Signal) {
+        self.put(Content::Own(signal));
     }
 
     fn nudge(&self) {
@@ -577,7 +589,7 @@ impl Mailbox for Arc<Letters> {
             Content::Typed { message, .. } => {
                 message.downcast_ref::<Down>().is_some_and(|down| down.monitor == monitor)
             }
-            Content::Raw { .. } => false,
+            Content::Raw { .. } | Content::Own(_) => false,
         };
         lock(&self.queue).remove(is_it);
     }

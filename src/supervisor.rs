@@ -16,6 +16,7 @@ use crate::core::restart::{Answer, Call};
 use crate::node::Node;
 use crate::node::ambient::decoding_node;
 use crate::node::answer::encode;
+use crate::node::cell::{Cell, current};
 use crate::pool::{Error, Pool, SpawnError, args_of};
 use crate::process::Ctx;
 use crate::term::{
@@ -67,7 +68,7 @@ impl Supervisor {
     /// Not cancel safe: it may be running all the same.
     pub async fn start(self, pool: &Pool) -> Result<SupervisorRef, SupervisorStartError> {
         let nobody = pool.mailbox();
-        self.start_for(&nobody, false).await
+        self.start_for(nobody.cell(), false).await
     }
 
     /// The same; linked with this process from birth, which is its parent: the parent's end, for any
@@ -79,20 +80,31 @@ impl Supervisor {
     /// # Cancel safety
     /// Not cancel safe: it may be running, and linked, all the same.
     pub async fn start_link(self, parent: &Ctx) -> Result<SupervisorRef, SupervisorStartError> {
-        self.start_for(parent, true).await
+        self.start_for(parent.cell(), true).await
+    }
+
+    /// The same for an actix actor: the parent is the actor that calls this.
+    ///
+    /// # Errors
+    /// Those of [`start_link`](Supervisor::start_link), and [`SpawnError::NoCaller`] outside of an actor.
+    /// # Cancel safety
+    /// Not cancel safe: it may be running, and linked, all the same.
+    pub async fn start_link_current(self) -> Result<SupervisorRef, SupervisorStartError> {
+        let parent = current().ok_or(SpawnError::NoCaller)?;
+        self.start_for(&parent, true).await
     }
 
     async fn start_for(
         self,
-        parent: &Ctx,
+        parent: &Arc<Cell>,
         link: bool,
     ) -> Result<SupervisorRef, SupervisorStartError> {
         self.check()?;
         let args = self.as_args().map_err(|why| SpawnError::NotArguments { why })?;
-        let on = Some(parent.node());
-        let started =
-            parent.pool().spawn_child(parent.cell(), link, true, on, &kind(), args).await?;
-        Ok(SupervisorRef::new(started, parent.cell().node.clone()))
+        let (node, here) = (&parent.node, Some(parent.pid.node()));
+        let pool = Pool::of(node);
+        let started = pool.spawn_child(parent, link, true, here, &kind(), args).await?;
+        Ok(SupervisorRef::new(started, node.clone()))
     }
 
     /// Itself as the child of another supervisor: permanent, with all the time it needs to end (V22).

@@ -145,6 +145,54 @@ async fn children_of_a_killed_supervisor_hear_it_over_their_links() {
     family.stop().await;
 }
 
+/// The same while it waits for a child to be up: nothing of it is left behind.
+#[actix::test]
+async fn a_killed_supervisor_leaves_no_child_that_was_not_up_yet() {
+    let mut family = Family::start(1).await;
+    let slave = family.pool.slaves().await[0];
+    for on in [family.pool.here(), slave] {
+        let sup = Supervisor::one_for_one().start(&family.pool).await.expect("it starts");
+        let pid = sup.pid().await.expect("a root");
+        let stuck = ChildSpec::function("supervisor", "stuck", (family.pool.inbox.pid(),));
+        let call = sup.start_child("stuck", stuck.on(on).acknowledged());
+        let killed = async {
+            let Stuck(child) = family.pool.next().await;
+            let monitor = family.pool.inbox.monitor(child);
+            family.pool.exit(pid, ExitReason::Kill);
+            let down = family.pool.next_down().await;
+            assert_eq!((down.monitor, down.reason), (monitor, ExitReason::Killed));
+        };
+        let (called, ()) = futures::join!(call, killed);
+        assert_eq!(called, Err(SupervisorError::Ended { pid, reason: ExitReason::Killed }));
+    }
+    family.stop().await;
+}
+
+/// An actix actor can be the parent, too.
+#[actix::test]
+async fn the_end_of_an_actor_ends_the_supervisor_that_it_has_started() {
+    let mut family = Family::start(2).await;
+    let slave = family.pool.slaves().await[0];
+    let plan = Supervisor::one_for_one().child("a", family.child("a").on(slave));
+    let args = (family.pool.inbox.pid(), plan);
+    let boss = family.pool.spawn_on::<Boss>(slave, args).await.expect("it starts");
+    let sup = family.pool.next::<SupervisorRef>().await;
+    let a = sup.find("a").await.expect("it lives").expect("it runs");
+    let (sup, a) = (sup.pid().await.expect("a root"), family.pool.inbox.monitor(a));
+    assert_eq!(sup.node(), slave);
+    let sup = family.pool.inbox.monitor(sup);
+    family.pool.exit(boss.pid(), ExitReason::exit("boom"));
+    // All over one connection: whoever is watched is so before the end comes.
+    for (monitor, reason) in [(a, ExitReason::Shutdown), (sup, ExitReason::exit("boom"))] {
+        let down = family.pool.next_down().await;
+        assert_eq!((down.monitor, down.reason), (monitor, reason));
+    }
+    let plan = Supervisor::one_for_one();
+    let no_caller = SupervisorStartError::NotStarted(SpawnError::NoCaller);
+    assert_eq!(plan.start_link_current().await.expect_err("this is no actor"), no_caller);
+    family.stop().await;
+}
+
 /// V30.
 #[actix::test]
 async fn plans_that_cannot_be_carried_out_are_refused() {
@@ -290,6 +338,7 @@ async fn nothing_is_doubled_when_the_node_of_a_nested_supervisor_is_lost() {
     family.log().await;
     let old = sub.find("a").await.expect("it lives").expect("it runs");
     let monitor = family.pool.inbox.monitor(old);
+    family.pool.tell_of(slaves[1]).await; // it is watched by now
     family.pool.kill(slaves[0]).await;
     let down = family.pool.next_down().await;
     assert_eq!((down.monitor, down.reason), (monitor, ExitReason::NoConnection));
@@ -449,7 +498,29 @@ impl Handler<Divide> for Fuse {
 }
 
 remote_actor!(Fuse as "supervised_fuse", new() = Fuse, handles[Divide]);
-remote_fn!("supervisor": judge, judged, idle, deaf, user);
+remote_fn!("supervisor": judge, judged, idle, deaf, stuck, user);
+
+/// Starts a supervisor of its own.
+struct Boss {
+    tester: Pid,
+    plan: Option<Supervisor>,
+}
+
+impl Actor for Boss {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let (tester, plan) = (self.tester, self.plan.take().expect("it starts once"));
+        let started = plan.start_link_current().into_actor(self);
+        ctx.spawn(started.map(move |sup, _, ctx| ctx.send(tester, sup.expect("it starts"))));
+    }
+}
+
+remote_actor!(
+    Boss as "boss",
+    new(tester: Pid, plan: Supervisor) = Boss { tester, plan: Some(plan) },
+    handles[]
+);
 
 /// Ends with the signal that says so.
 async fn idle(mut ctx: Ctx) {
@@ -461,6 +532,15 @@ async fn deaf(mut ctx: Ctx) {
     ctx.trap_exits(true);
     ctx.receive::<End>().await;
 }
+
+/// Is never up.
+async fn stuck(mut ctx: Ctx, tester: Pid) {
+    ctx.send(tester, Stuck(ctx.pid()));
+    ctx.receive::<End>().await;
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stuck(Pid);
 
 /// A child that asks the judge whether it may start, and reports what it is told.
 async fn judged(mut ctx: Ctx, judge: Pid, id: String) {

@@ -400,9 +400,25 @@ impl Life {
         if let Signal::Monitor { from, monitor } = signal
             && self.is_running()
         {
+            if from == self.me {
+                self.ties().watching.remove(&monitor); // M9, by name too
+                return;
+            }
             tell(out, from, Signal::Found { from: self.me, monitor });
         }
         self.signal(signal, via, out);
+    }
+
+    /// Takes in a signal that I sent myself while I trapped exits: it is decided when I look at my mailbox
+    /// next, by whether I trap exits then.
+    pub(crate) fn own_signal(&mut self, signal: Signal, out: &mut Vec<Effect>) {
+        match signal {
+            // Sent while it could be trapped, `normal` ends nobody (E2, not E3).
+            Signal::Exit { from, reason } if self.is_running() => {
+                self.exit_signal(from, reason, out);
+            }
+            signal => self.signal(signal, Via::HERE, out),
+        }
     }
 
     /// A connection to `node` is lost: everything that tied me to it over that breaks (L11, M3, E22).

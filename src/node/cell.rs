@@ -26,7 +26,7 @@ use super::link::Link;
 use super::load::RunQueue;
 use crate::core::life::{Effect, Life, Notice};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
-use crate::wire::Fault;
+use crate::wire::{Fault, Signal};
 
 /// One actor, as its node sees it.
 pub(crate) struct Cell {
@@ -65,6 +65,8 @@ pub(crate) trait Mailbox: Any + Send + Sync {
     /// A message of this node, which is not serialised: a `T`, or an [`Asked`](super::inbox::Asked).
     fn push_typed(&self, cell: &Arc<Cell>, tag: u32, message: Box<dyn Any + Send>);
     fn push_notice(&self, notice: Notice);
+    /// A signal that the actor has sent itself: decided when its turn comes.
+    fn push_own(&self, signal: Signal);
     /// Wakes whoever waits for a message elsewhere than in the actor's own task.
     fn nudge(&self) {}
     /// Takes out the notice that this monitor has fired, if it waits (M5).
@@ -191,6 +193,24 @@ impl Cell {
         self: &Arc<Self>,
         act: impl FnOnce(&mut Life, &mut Vec<Effect>) -> R,
     ) -> (R, Vec<Effect>) {
+        self.live_and(act, |notice| self.mailbox.push_notice(notice))
+    }
+
+    /// A signal that this actor has sent itself, whose turn in the mailbox has come. Returns what takes its
+    /// place there.
+    pub(crate) fn decide_own(self: &Arc<Self>, signal: Signal) -> Option<Notice> {
+        let mut instead = None;
+        let decide = |life: &mut Life, out: &mut Vec<Effect>| life.own_signal(signal, out);
+        let ((), effects) = self.live_and(decide, |notice| instead = Some(notice));
+        self.node.carry_out(self.pid, None, effects);
+        instead
+    }
+
+    fn live_and<R>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&mut Life, &mut Vec<Effect>) -> R,
+        mut take: impl FnMut(Notice),
+    ) -> (R, Vec<Effect>) {
         let mut effects = Vec::new();
         let (mut wake, mut doomed) = (false, false);
         let mut life = self.life();
@@ -199,7 +219,7 @@ impl Cell {
         // exit over that link may arrive (L9).
         effects.retain(|effect| match effect {
             Effect::Notice(notice) => {
-                self.mailbox.push_notice(notice.clone());
+                take(notice.clone());
                 wake = true;
                 false
             }
@@ -244,6 +264,12 @@ impl Cell {
         } else {
             answer(Fault::NoAnswer);
         }
+    }
+
+    /// This actor sends itself a signal while it traps exits.
+    pub(crate) fn push_own(self: &Arc<Self>, signal: Signal) {
+        self.mailbox.push_own(signal);
+        self.wake();
     }
 
     /// A notice that is no matter of its life.

@@ -23,7 +23,7 @@ use super::letter::{Content, Letter};
 use crate::core::life::Notice;
 use crate::message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
 use crate::term::Ref;
-use crate::wire::{Fault, Up, from_bytes, short_name, tag_of};
+use crate::wire::{Fault, Signal, Up, from_bytes, short_name, tag_of};
 
 /// The mailbox of an actor `A`.
 pub(crate) struct Inbox<A: Actor> {
@@ -74,6 +74,8 @@ enum Item<A: Actor> {
         answer: Option<Asker>,
     },
     Notice(Notice),
+    /// A signal that the actor has sent itself.
+    Own(Signal),
     /// Of this node, and none of those that the actor takes: for its catch-all, if it has one.
     Letter(Letter),
 }
@@ -140,6 +142,10 @@ impl<A: Actor<Context: AsyncContext<A>>> Mailbox for Arc<Inbox<A>> {
 
     fn push_notice(&self, notice: Notice) {
         self.put(Item::Notice(notice));
+    }
+
+    fn push_own(&self, signal: Signal) {
+        self.put(Item::Own(signal));
     }
 
     fn flush_down(&self, monitor: Ref) {
@@ -372,6 +378,11 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
             Item::Notice(Notice::NodeUp { node }) => {
                 if let Some(handle) = self.handler(|of| of.node_up) {
                     handle(act, NodeUp { node }, ctx);
+                }
+            }
+            Item::Own(signal) => {
+                if let Some(notice) = current().and_then(|cell| cell.decide_own(signal)) {
+                    self.deliver(Item::Notice(notice), act, ctx);
                 }
             }
             Item::Letter(letter) => self.undeclared(letter, act, ctx),

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use futures::StreamExt;
@@ -30,6 +31,9 @@ pub(super) struct Scenario {
     /// Draw a Mermaid sequence diagram of it; instead of outcomes, or after the words.
     #[arg(long)]
     diagram: bool,
+    /// How long a step may take until the scenario is given up, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    within: u64,
     /// How many scenarios run at the same time.
     #[arg(long, value_name = "N", default_value_t = AT_ONCE, value_parser = clap::value_parser!(u16).range(1..=64))]
     at_once: u16,
@@ -55,7 +59,7 @@ pub(super) async fn scenario(args: Scenario) -> Result<(), Error> {
         (_, true) => Mode::Mixed,
         (false, false) => Mode::Functions,
     };
-    let runner = Runner::start(mode).await?;
+    let runner = Runner::start(mode).await?.within(Duration::from_secs(args.within));
     let runs = documents.iter().map(|document| {
         let (runner, args) = (&runner, &args);
         async move {

@@ -439,7 +439,7 @@ mod tests {
             assert_eq!(small, scenario(&big, differs), "it is the same each time");
             assert!(has_one_outcome(&small));
         }
-        assert!(found > 50, "{found}");
+        assert!(found > 20, "{found}");
         // Each of them is two runs, so they should be few.
         assert!(asked / found < 100, "{asked} for {found}");
     }
@@ -454,7 +454,9 @@ mod tests {
         };
         let big = (0..).map(|index| generate::scenario(5, index)).find(|big| differs(big));
         let small = scenario(&big.unwrap(), differs);
-        assert_eq!((small.steps.len(), small.nodes), (2, 2), "{}", text(&small));
+        // A node that is lost before the spawn cannot be the one that it is on.
+        assert_eq!(small.steps.len(), 2, "{}", text(&small));
+        assert!(small.nodes <= 3, "{}", text(&small));
     }
 
     #[test]

@@ -376,14 +376,15 @@ fn simple_one_for_one_children_are_pids_and_end_together() {
     for n in 0..3 {
         world.answer(Call::StartAlike { extra: args(n) });
     }
-    let first = pid(1);
-    world.die(first, boom());
-    world.step();
-    assert!(
-        matches!(&world.doing, Some(Effect::Start { extra: Some(extra), .. }) if *extra == args(0)),
-        "the same arguments"
-    );
-    world.settle();
+    for dies in [pid(1), pid(4)] {
+        world.die(dies, boom());
+        world.step();
+        assert!(
+            matches!(&world.doing, Some(Effect::Start { extra: Some(extra), .. }) if *extra == args(0)),
+            "the same arguments, each time"
+        );
+        world.settle();
+    }
     world.die(pid(2), ExitReason::Normal);
     world.settle();
     assert_eq!(world.live.len(), 2);
@@ -399,7 +400,7 @@ fn simple_one_for_one_children_are_pids_and_end_together() {
     world.answer(Call::StartAlike { extra: args(7) });
     world.mail.push_back(Letter::Stop(ExitReason::Shutdown));
     world.step();
-    let both = vec![pid(4), pid(5)];
+    let both = vec![pid(5), pid(6)];
     let shutdown = Shutdown::After(Duration::from_secs(5));
     assert_eq!(world.doing, Some(Effect::Stop { pids: both, shutdown }));
     world.settle();
