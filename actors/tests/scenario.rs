@@ -87,3 +87,13 @@ fn a_file_that_is_not_understood_is_named_with_the_line_and_the_step() {
     account.run(&["scenario", "not.json"]).with_code(1).says("not.json:1");
     account.run(&["scenario"]).with_code(2).says("Usage");
 }
+
+#[test]
+fn the_story_of_a_supervisor_says_what_it_does_about_its_children() {
+    let account = Account::new();
+    account.write("trace.json", TRACE);
+    let story = account.run(&["scenario", "--narrate", "trace.json"]).with_code(0).out;
+    for words in ["one_for_one", "  1  a ends with boom.", "       a starts", "     = a up"] {
+        assert!(story.contains(words), "no {words:?} in\n{story}");
+    }
+}

@@ -19,7 +19,7 @@ mod sweeper;
 mod traces;
 
 pub use run::{Happened, Played, RunError};
-pub use story::{diagram, narrate};
+pub use story::{diagram, narrate, narrate_trace};
 
 use format::{Scenario, Trace, TraceOutcome};
 use nodes::Nodes;
