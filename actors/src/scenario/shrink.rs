@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::format::{
     Action, Death, How, Node, Op, Restart, Scenario, Shutdown, Spawn, Step, Strategy, Target,
-    Trace, TraceOp, pruned, pruned_trace,
+    Trace, TraceOp, pruned,
 };
 use super::generate::has_one_outcome;
 
@@ -31,7 +31,7 @@ pub fn scenario(scenario: &Scenario, mut still_differs: impl FnMut(&Scenario) ->
 /// The smallest form of a trace for which `still_differs` holds; it is not asked about the trace itself.
 pub fn trace(trace: &Trace, still_differs: impl FnMut(&Trace) -> bool) -> Trace {
     let ways: &[fn(&Trace) -> Vec<Trace>] = &[fewer_ops, fewer_children, simpler_trace];
-    smallest(trace, ways, pruned_trace, trace_size, still_differs)
+    smallest(trace, ways, Trace::clone, trace_size, still_differs)
 }
 
 /// Tries all ways on what is the smallest so far until none of them leads on.
