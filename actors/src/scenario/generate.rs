@@ -336,8 +336,14 @@ impl Writer {
                 Some(Step::By { by, op: Op::Spawn(spawn, how) })
             }
             Deed::KillNode => {
-                // The first one is not lost before there is something to lose.
-                let node = self.slave()?;
+                // The first one is not lost before there is something to lose; and one that somebody
+                // has asked about is lost more often, so that there is something to hear.
+                let mut watched = self.world.watched_nodes(None);
+                watched.retain(|node| *node != Node(0));
+                let node = match self.dice.percent(60) && !watched.is_empty() {
+                    true => *self.dice.one_of(&watched),
+                    false => self.slave()?,
+                };
                 Some(Step::KillNode { node })
             }
             Deed::Disconnect => {
@@ -423,8 +429,15 @@ impl Writer {
             Deed::Unregister => Action::Unregister { name: self.name(by) },
             Deed::Whereis => Action::Whereis { name: self.name(by) },
             Deed::MonitorNode => {
-                let node = Node(self.dice.between(0, self.world.nodes - 1));
-                let on = self.dice.percent(75);
+                // What was asked is asked again, or taken back.
+                let watched = self.world.watched_nodes(Some(by));
+                let (node, on) = match self.dice.percent(60) && !watched.is_empty() {
+                    true => (*self.dice.one_of(&watched), self.dice.percent(40)),
+                    false => {
+                        let node = Node(self.dice.between(0, self.world.nodes - 1));
+                        (node, self.dice.percent(85))
+                    }
+                };
                 if self.world.node_of(by)? == node {
                     return None;
                 }
