@@ -94,6 +94,11 @@ pub use wire::{KindInfo, Stream};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// Those that show the semantics run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/semantics.md")]
+struct Semantics;
+
 /// What the macros need; nothing for anybody else.
 #[doc(hidden)]
 pub mod __private {

@@ -74,8 +74,8 @@ pub(crate) struct Life {
 enum State {
     Running,
     /// A signal has ended it; its code has not stopped yet.
-    Doomed(ExitReason),
-    Ended(ExitReason),
+    Doomed(Box<ExitReason>),
+    Ended(Box<ExitReason>),
 }
 
 #[derive(Debug, Default)]
@@ -173,8 +173,8 @@ impl Life {
             }
             // E32: the parent ended before it could hear of its child.
             State::Doomed(reason) | State::Ended(reason) => {
-                let signal = Signal::LinkExit { from: self.me, reason: reason.clone() };
-                tell(out, to, signal);
+                let reason = ExitReason::clone(reason);
+                tell(out, to, Signal::LinkExit { from: self.me, reason });
             }
         }
     }
@@ -331,7 +331,7 @@ impl Life {
                     (&mut self.state, &signal)
                 && !matches!(reason, ExitReason::Normal | ExitReason::Kill)
             {
-                *last = reason.clone();
+                **last = reason.clone();
             }
             out.extend(answer_of_nobody(self.me, signal));
             return;
@@ -463,13 +463,13 @@ impl Life {
     pub(crate) fn end(&mut self, own: ExitReason, out: &mut Vec<Effect>) -> Option<ExitReason> {
         let reason = match std::mem::replace(&mut self.state, State::Running) {
             State::Running => own,
-            State::Doomed(reason) => reason,
+            State::Doomed(reason) => *reason,
             State::Ended(reason) => {
                 self.state = State::Ended(reason);
                 return None;
             }
         };
-        self.state = State::Ended(reason.clone());
+        self.state = State::Ended(Box::new(reason.clone()));
         let Some(ties) = self.ties.take() else { return Some(reason) };
         let from = self.me;
         let Ties { links, watching, watchers, nodes: _, unlinks: _ } = *ties;
@@ -580,7 +580,7 @@ impl Life {
     }
 
     fn doom_with(&mut self, reason: ExitReason, out: &mut Vec<Effect>) {
-        self.state = State::Doomed(reason);
+        self.state = State::Doomed(Box::new(reason));
         out.push(Effect::Doom);
     }
 

@@ -296,7 +296,7 @@ struct Drain<A: Actor> {
     inbox: Arc<Inbox<A>>,
     taken: VecDeque<Item<A>>,
     /// Who wants to hear that the actor is up.
-    up: Option<Asker>,
+    up: Option<Box<Asker>>,
 }
 
 impl<A: Actor<Context: AsyncContext<A>>> ActorFuture<A> for Drain<A> {
@@ -482,7 +482,7 @@ where
             let Unborn { construct, inbox, up } = unborn;
             let mut ctx = A::Context::unborn();
             let act = construct(&mut ctx);
-            ctx.spawn(Drain { inbox, taken: VecDeque::new(), up });
+            ctx.spawn(Drain { inbox, taken: VecDeque::new(), up: up.map(Box::new) });
             *self = ActorBody::Born(ctx.into_future(act));
         }
         let ActorBody::Born(future) = self else { unreachable!("it was born above") };

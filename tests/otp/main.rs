@@ -9,7 +9,7 @@ use std::path::Path;
 
 use pspawn::prelude::*;
 use pspawn_actors::scenario::compare::{compare, outcomes};
-use pspawn_actors::scenario::format::{Document, read_documents};
+use pspawn_actors::scenario::format::{Document, Outcome, TraceOutcome, read_documents};
 use pspawn_actors::scenario::otp::Otp;
 use pspawn_actors::scenario::{Mode, Runner, generate};
 
@@ -107,8 +107,8 @@ fn read(file: impl AsRef<Path>) -> Vec<Document> {
 /// The outcome in its file.
 fn expected(document: &Document) -> String {
     let expect = match document {
-        Document::Scenario { expect, .. } => expect.as_ref().map(|expect| expect.canonical()),
-        Document::Trace { expect, .. } => expect.as_ref().map(|expect| expect.canonical()),
+        Document::Scenario { expect, .. } => expect.as_ref().map(Outcome::canonical),
+        Document::Trace { expect, .. } => expect.as_ref().map(TraceOutcome::canonical),
     };
     expect.unwrap_or_else(|| panic!("{} has no `expect`", document.id()))
 }

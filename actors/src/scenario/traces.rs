@@ -176,7 +176,7 @@ impl Play {
 
     async fn log(&self) -> Result<Vec<Log>, String> {
         let told = self.clerk.send(TakeLog).await.map_err(|why| why.to_string())?;
-        Ok(told.into_iter().map(Report::as_log).collect())
+        Ok(told.into_iter().map(Report::into_log).collect())
     }
 
     async fn running(&self, sup: &SupervisorRef, id: &str) -> Result<Option<Pid>, String> {
@@ -324,7 +324,7 @@ enum Report {
 }
 
 impl Report {
-    fn as_log(self) -> Log {
+    fn into_log(self) -> Log {
         match self {
             Report::Start(id) => Log::Start(id),
             Report::Fail(id) => Log::Fail(id),
