@@ -43,9 +43,10 @@ pub(crate) enum Notice {
     NodeUp { node: NodeName },
 }
 
-/// The connection that a tie goes over. LK-4: a tie breaks with its own connection, and with no other:
-/// one that was made over the next connection to the same node has nothing to do with the loss of this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The connection that a tie goes over; of two to the same node the later one is the greater. LK-4: a tie
+/// breaks with its own connection, and with no other: one that was made over the next connection to the
+/// same node has nothing to do with the loss of this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Via(u64);
 
 impl Via {
@@ -57,6 +58,11 @@ impl Via {
     /// The connection of this number, which is not zero.
     pub(crate) fn link(id: u64) -> Via {
         Via(id)
+    }
+
+    /// The later one of the two; any is better than none.
+    fn or_later(self, other: Via) -> Via {
+        if self == Via::PENDING { other } else { self.max(other) }
     }
 }
 
@@ -307,7 +313,9 @@ impl Life {
             | Signal::Found { .. }
             | Signal::Lead { .. } => None,
         };
-        of_tie.map(|of_tie| *of_tie = via).is_some()
+        // A link may be known already over a later connection than its own signal went over: the other
+        // side has linked, too.
+        of_tie.map(|of_tie| *of_tie = of_tie.or_later(via)).is_some()
     }
 
     /// The node that I watch is reached over `via`; false if I do not watch it any more.
@@ -525,9 +533,15 @@ impl Life {
     fn link_signal(&mut self, from: Pid, via: Via, out: &mut Vec<Effect>) {
         let there = self.ties.as_ref().and_then(|ties| ties.links.get(&from)).copied();
         match there {
+            // Mine is on its way, and may get lost with its connection: then this one counts.
+            Some(Link { state: LinkState::Active, via: Via::PENDING }) => {
+                self.ties().links.insert(from, Link { state: LinkState::Active, via });
+                tied(via, out);
+            }
             // LK-3: a link that is there in any state stays as it is: if we are letting go, the
-            // other side's own `link` was idempotent and our unlink is still to reach it.
-            Some(link) if link.via == via || link.via == Via::PENDING => {}
+            // other side's own `link` was idempotent and our unlink is still to reach it. And what
+            // has come late over a former connection is old news.
+            Some(link) if via <= link.via => {}
             // LK-4: it went over a connection that is lost, though I have not heard of that yet.
             Some(Link { state: LinkState::Active, .. }) => {
                 self.ties().links.remove(&from);

@@ -365,12 +365,40 @@ fn a_tie_breaks_with_its_own_connection_only_lk4() {
     // The other side has seen the loss, and linked anew, before this one has.
     world.act(0, link(WIRE));
     world.act(0, link(NEXT));
+    world.act(0, link(WIRE)); // late
     assert_eq!(world.inbox[0], std::slice::from_ref(&lost));
     world.act(0, |life, out| life.lost(WIRE, node, out));
     assert_eq!(world.lives[0].links(), [pid(2)]);
     world.act(0, |life, out| life.lost(NEXT, node, out));
     assert_eq!(world.inbox[0], [lost.clone(), lost]);
     assert!(world.lives[0].links().is_empty());
+}
+
+#[test]
+fn a_link_that_gets_lost_on_its_way_leaves_the_one_of_the_other_side_lk4() {
+    const NEXT: Via = Via(2);
+    let node = pid(2).node();
+    let signal = || Signal::Link { from: pid(0) };
+    let theirs = |via| {
+        move |life: &mut Life, out: &mut Vec<Effect>| {
+            life.signal(Signal::Link { from: pid(2) }, via, out);
+        }
+    };
+    // Mine goes over the connection that is lost, theirs has come over the next one, or the other way
+    // round; whichever is known first.
+    for (mine, their) in [(WIRE, NEXT), (NEXT, WIRE)] {
+        let mut life = Life::new(pid(0));
+        let out = &mut Vec::new();
+        life.trap_exits(true);
+        life.link(pid(2), out);
+        theirs(their)(&mut life, out);
+        assert!(life.went_over(&pid(2).into(), &signal(), mine));
+        out.clear();
+        life.lost(WIRE, node, out);
+        assert_eq!((life.links(), out.len()), (vec![pid(2)], 0), "over {mine:?} and {their:?}");
+        life.lost(NEXT, node, out);
+        assert!(life.links().is_empty());
+    }
 }
 
 #[derive(Clone, Debug)]
