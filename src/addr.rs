@@ -171,7 +171,8 @@ where
     let pid = to.pid().unwrap_or(Pid::nobody());
     if to.node() == node.name {
         let cell = match to {
-            To::Pid(pid) => node.cell_of(*pid),
+            // What follows a signal that has ended it is not received, though its code may still run.
+            To::Pid(pid) => node.cell_of(*pid).filter(|cell| !cell.is_doomed()),
             To::Name(name, _) => node.whereis(name),
         };
         cell.ok_or(SendError::no_proc(pid))?.push_typed(tag, Box::new(message));

@@ -127,7 +127,7 @@ pub trait ProcessContext<A: Actor<Context = Self>>: AsyncContext<A> {
 
     /// The actor that started it; none for what plain async code or a command has started.
     fn parent(&self) -> Option<Pid> {
-        me().parent
+        me().parent()
     }
 
     /// Sends a message to a process or an actor on any node, by pid or by name; see [`Ctx::send`].

@@ -9,7 +9,7 @@ use crate::actor::Spawnable;
 use crate::addr::RemoteAddr;
 use crate::core::directory::{Directory, Effect};
 use crate::message::Down;
-use crate::pool::{Pool, PoolError, SpawnError};
+use crate::pool::{Error, Pool, PoolError, SpawnError};
 use crate::process::Ctx;
 use crate::term::{NodeName, Pid, Ref};
 
@@ -45,6 +45,12 @@ pub enum DirectoryError {
     /// The directory could not be started on the master.
     #[error("the directory cannot be started on the master: {0}")]
     Spawn(#[from] SpawnError),
+}
+
+impl From<DirectoryError> for Error {
+    fn from(why: DirectoryError) -> Error {
+        Error::Other(Box::new(why))
+    }
 }
 
 /// A group has changed: Erlang's `{Ref, join | leave, Group, Pids}`.

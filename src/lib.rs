@@ -94,6 +94,11 @@ pub use wire::{KindInfo, Stream};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// Those that show the semantics run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/semantics.md")]
+struct Semantics;
+
 /// What the macros need; nothing for anybody else.
 #[doc(hidden)]
 pub mod __private {
@@ -108,6 +113,12 @@ pub mod __private {
     pub use crate::node::seat::Seat;
     pub use crate::pool::Parent;
     pub use crate::process::{params_of, start_fn};
+
+    /// The names of the deliberately wrong semantics of this build.
+    #[cfg(feature = "mutants")]
+    pub fn mutants() -> &'static [&'static str] {
+        crate::core::mutant::ALL
+    }
 
     /// Arguments as a MessagePack array.
     pub fn encode_args<T: serde::Serialize>(args: &T) -> Result<Vec<u8>, EncodeError> {

@@ -30,7 +30,7 @@ use crate::node::registry::Started;
 use crate::node::seat::{Seat, Taken, run};
 use crate::pool::{Parent, Pool, Running, Spawn, SpawnError, Ties, Watches};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
-use crate::wire::{Fault, Up, short_name, tag_of};
+use crate::wire::{Fault, Signal, Up, short_name, tag_of};
 
 /// A process from its own point of view: its pid, its mailbox and its ties.
 ///
@@ -41,27 +41,30 @@ use crate::wire::{Fault, Up, short_name, tag_of};
 /// name (rules O1, O4). A signal is decided when it arrives, not when its turn comes in the mailbox.
 pub struct Ctx {
     cell: Arc<Cell>,
-    letters: Arc<Letters>,
+    /// A process that waits, and to which nothing has come, pays one word for this.
+    more: Option<Box<More>>,
+}
+
+#[derive(Default)]
+struct More {
     /// Taken out of the shared mailbox, and not received yet.
     taken: VecDeque<Letter>,
     /// Who wants to hear that it is up.
     up: Option<Asker>,
-    /// No task of ours polls it: it belongs to plain async code.
-    plain: bool,
 }
 
 impl Ctx {
     /// A mailbox for plain async code. It traps exits from the start.
     pub(crate) fn plain(node: &Arc<Node>) -> Ctx {
-        let letters = Arc::<Letters>::default();
         let pid = node.new_pid();
-        let mailbox: Box<dyn Mailbox> = Box::new(letters.clone());
-        let kind = Kind::new("pspawn", "mailbox");
+        let mailbox: Box<dyn Mailbox> = Box::new(Letters::default());
+        let kind = Arc::new(Kind::new("pspawn", "mailbox"));
         let queue = Arc::<RunQueue>::default(); // of no arbiter: it counts for nothing
-        let cell = Arc::new(Cell::new(pid, kind, node.name, None, node.clone(), queue, mailbox));
+        let cell = Cell::new(pid, kind, node.name, None, node.clone(), queue, mailbox);
+        let cell = Arc::new(cell.of_plain_code());
         cell.trap_exits(true);
         node.live_here(cell.clone());
-        Ctx { cell, letters, taken: VecDeque::new(), up: None, plain: true }
+        Ctx { cell, more: None }
     }
 
     /// Its own pid: Erlang's `self()`.
@@ -79,7 +82,7 @@ impl Ctx {
     /// The actor that started it; none for what plain async code or a command has started.
     #[must_use]
     pub fn parent(&self) -> Option<Pid> {
-        self.cell.parent
+        self.cell.parent()
     }
 
     /// The pool that its node is in.
@@ -122,11 +125,12 @@ impl Ctx {
     /// In plain async code, if the mailbox was killed, or its node has stopped.
     /// # Cancel safety
     /// Cancel safe: a message is taken only when this returns it.
-    pub async fn receive<T>(&mut self) -> T
+    pub fn receive<T>(&mut self) -> impl Future<Output = T> + use<'_, T>
     where
         T: DeserializeOwned + Send + 'static,
     {
-        ended(self.receive_opened().await)
+        let mut seen = 0;
+        poll_fn(move |cx| self.poll_opened(cx, &mut seen).map(ended))
     }
 
     /// The next message of type `T`, or none if there is none for this long, or never will be because the
@@ -153,8 +157,8 @@ impl Ctx {
     /// As [`receive`](Ctx::receive).
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn receive_any(&mut self) -> Letter {
-        self.receive_matching(|_| true).await
+    pub fn receive_any(&mut self) -> impl Future<Output = Letter> + use<'_> {
+        self.receive_matching(|_| true)
     }
 
     /// The same, or none if there is none for this long.
@@ -189,8 +193,15 @@ impl Ctx {
     /// As [`receive`](Ctx::receive).
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn receive_matching(&mut self, wanted: impl FnMut(&mut Letter) -> bool) -> Letter {
-        ended(self.receive_letter(wanted).await)
+    pub fn receive_matching<W>(
+        &mut self,
+        mut wanted: W,
+    ) -> impl Future<Output = Letter> + use<'_, W>
+    where
+        W: FnMut(&mut Letter) -> bool,
+    {
+        let mut seen = 0;
+        poll_fn(move |cx| self.poll_receive(cx, &mut seen, &mut wanted).map(ended))
     }
 
     /// The same, or none if there is none for this long.
@@ -255,8 +266,11 @@ impl Ctx {
             let is_it = |letter: &mut Letter| {
                 letter.get::<Down>().is_some_and(|down| down.monitor == monitor)
             };
-            if let Some(at) = self.taken.iter_mut().position(is_it) {
-                self.taken.remove(at);
+            let taken = self.more.as_deref_mut().map(|more| &mut more.taken);
+            if let Some(taken) = taken
+                && let Some(at) = taken.iter_mut().position(is_it)
+            {
+                taken.remove(at);
             }
         }
         was_active
@@ -336,14 +350,14 @@ impl Ctx {
     /// Says to whoever started this process, and waits for it to be up, that it is: `proc_lib:init_ack`.
     /// See [`Spawn::acknowledged`]. Nothing happens if nobody waits.
     pub fn init_ack(&mut self) {
-        if let Some(up) = self.up.take() {
+        if let Some(up) = self.up() {
             up.give_named(&Up::Running);
         }
     }
 
     /// Says that it has nothing to do, and will end: `ignore` (rule V5).
     pub fn init_ignore(&mut self) {
-        if let Some(up) = self.up.take() {
+        if let Some(up) = self.up() {
             up.give_named(&Up::Ignored);
         }
     }
@@ -442,6 +456,11 @@ impl Ctx {
         &self.cell
     }
 
+    /// Who wants to hear that it is up, once.
+    fn up(&mut self) -> Option<Asker> {
+        self.more.as_deref_mut().and_then(|more| more.up.take())
+    }
+
     /// The oldest letter that is wanted, or why there will be none. Each is looked at once.
     async fn receive_letter(
         &mut self,
@@ -455,10 +474,23 @@ impl Ctx {
     where
         T: DeserializeOwned + Send + 'static,
     {
+        let mut seen = 0;
+        poll_fn(|cx| self.poll_opened(cx, &mut seen)).await
+    }
+
+    fn poll_opened<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        seen: &mut usize,
+    ) -> Poll<Result<T, ExitReason>>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
         loop {
-            let letter = self.receive_letter(|letter| letter.is::<T>()).await?;
-            match letter.open_or_why::<T>() {
-                Ok(message) => return Ok(message),
+            let polled = self.poll_receive(cx, seen, &mut |letter| letter.is::<T>());
+            let Poll::Ready(letter) = polled else { return Poll::Pending };
+            match letter?.open_or_why::<T>() {
+                Ok(message) => return Poll::Ready(Ok(message)),
                 Err(why) => log_dropped(&self.cell, &format!("undecodable: {why}")),
             }
         }
@@ -470,24 +502,34 @@ impl Ctx {
         seen: &mut usize,
         wanted: &mut impl FnMut(&mut Letter) -> bool,
     ) -> Poll<Result<Letter, ExitReason>> {
-        self.letters.receiver.register(cx.waker());
+        letters(&self.cell).receiver.register(cx.waker());
         loop {
-            while let Some(letter) = self.taken.get_mut(*seen) {
-                if wanted(letter) {
-                    let letter = self.taken.remove(*seen).expect("it was looked at");
-                    return Poll::Ready(Ok(letter));
+            if let Some(More { taken, .. }) = self.more.as_deref_mut() {
+                while let Some(letter) = taken.get_mut(*seen) {
+                    if wanted(letter) {
+                        let letter = taken.remove(*seen).expect("it was looked at");
+                        return Poll::Ready(Ok(letter));
+                    }
+                    *seen += 1;
                 }
-                *seen += 1;
             }
             let mut new = VecDeque::new();
-            lock(&self.letters.queue).swap(&mut new);
+            lock(&letters(&self.cell).queue).swap(&mut new);
             if new.is_empty() {
                 break;
             }
             let node = &self.cell.node;
-            self.taken.extend(new.into_iter().map(|content| Letter::new(content, node.clone())));
+            let decided = new.into_iter().filter_map(|content| match content {
+                Content::Own(signal) => self.cell.decide_own(signal).map(content_of),
+                Content::Typed { .. } | Content::Raw { .. } => Some(content),
+            });
+            let letters = decided.map(|content| Letter::new(content, node.clone()));
+            self.more.get_or_insert_default().taken.extend(letters);
+            if self.cell.is_doomed() {
+                break; // by a signal of its own, perhaps: it receives no more
+            }
         }
-        if self.plain && self.cell.is_doomed() {
+        if self.cell.is_plain() && self.cell.is_doomed() {
             return Poll::Ready(Err(self.cell.reason().unwrap_or(ExitReason::Killed)));
         }
         Poll::Pending
@@ -513,7 +555,7 @@ impl Pool {
 
 impl Drop for Ctx {
     fn drop(&mut self) {
-        if self.plain {
+        if self.cell.is_plain() {
             self.cell.end(ExitReason::Normal, || {});
         }
     }
@@ -538,13 +580,26 @@ impl Letters {
         let put = lock(&self.queue).put(content);
         drop(put); // out of the lock
     }
+}
 
-    fn put_notice<N: Send + 'static>(&self, notice: N) {
-        self.put(Content::Typed { tag: tag_of::<N>(), message: Box::new(notice) });
+fn content_of(notice: Notice) -> Content {
+    fn typed<N: Send + 'static>(notice: N) -> Content {
+        Content::Typed { tag: tag_of::<N>(), message: Box::new(notice) }
+    }
+    match notice {
+        Notice::Exited { from, reason } => typed(Exited { pid: from, reason }),
+        Notice::Down { monitor, object, reason } => typed(Down { monitor, object, reason }),
+        Notice::NodeDown { node } => typed(NodeDown { node }),
+        Notice::NodeUp { node } => typed(NodeUp { node }),
     }
 }
 
-impl Mailbox for Arc<Letters> {
+/// The mailbox of a process's cell.
+fn letters(cell: &Cell) -> &Letters {
+    cell.mailbox().expect("a process's cell has letters")
+}
+
+impl Mailbox for Letters {
     fn push_raw(&self, tag: u32, payload: Bytes, asker: Option<Asker>) {
         match asker {
             // A function process has no handler that could answer.
@@ -558,14 +613,11 @@ impl Mailbox for Arc<Letters> {
     }
 
     fn push_notice(&self, notice: Notice) {
-        match notice {
-            Notice::Exited { from, reason } => self.put_notice(Exited { pid: from, reason }),
-            Notice::Down { monitor, object, reason } => {
-                self.put_notice(Down { monitor, object, reason });
-            }
-            Notice::NodeDown { node } => self.put_notice(NodeDown { node }),
-            Notice::NodeUp { node } => self.put_notice(NodeUp { node }),
-        }
+        self.put(content_of(notice));
+    }
+
+    fn push_own(&self, signal: Signal) {
+        self.put(Content::Own(signal));
     }
 
     fn nudge(&self) {
@@ -577,7 +629,7 @@ impl Mailbox for Arc<Letters> {
             Content::Typed { message, .. } => {
                 message.downcast_ref::<Down>().is_some_and(|down| down.monitor == monitor)
             }
-            Content::Raw { .. } => false,
+            Content::Raw { .. } | Content::Own(_) => false,
         };
         lock(&self.queue).remove(is_it);
     }
@@ -644,16 +696,11 @@ where
         Ok(args) => args,
         Err(why) => return Err(Box::new((seat, format!("{why}; expected {}", params::<Args>())))),
     };
-    let letters = Arc::<Letters>::default();
-    let Taken { cell, result: asker, up } = seat.take(letters.clone());
-    let ctx = Ctx { cell: cell.clone(), letters, taken: VecDeque::new(), up, plain: false };
-    let future = async move {
-        let result = function.call(ctx, args).await;
-        if let Some(asker) = asker {
-            asker.give_named(&result);
-        }
-    };
-    run(cell, Function(Box::pin(future)));
+    let Taken { cell, result, up } = seat.take(Letters::default());
+    let more = up.map(|up| Box::new(More { up: Some(up), ..More::default() }));
+    let ctx = Ctx { cell: cell.clone(), more };
+    let result = result.map(Box::new);
+    run(cell, Function { future: Box::pin(function.call(ctx, args)), result });
     Ok(())
 }
 
@@ -669,12 +716,20 @@ fn params<Args: 'static>() -> String {
     format!("({inner})")
 }
 
-/// The code of a function process.
-struct Function(Pin<Box<dyn Future<Output = ()>>>);
+/// The code of a function process, in as few bytes as can be.
+struct Function<F> {
+    future: Pin<Box<F>>,
+    /// Who wants what it returns.
+    result: Option<Box<Asker>>,
+}
 
-impl Body for Function {
+impl<F: Future<Output: Serialize>> Body for Function<F> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
+        let Poll::Ready(returned) = self.future.as_mut().poll(cx) else { return Poll::Pending };
+        if let Some(asker) = self.result.take() {
+            asker.give_named(&returned);
+        }
+        Poll::Ready(())
     }
 
     fn silence(&mut self) {}

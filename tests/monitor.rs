@@ -52,7 +52,7 @@ async fn a_monitor_on_the_dead_fires_with_noproc() {
         pool.exit(dead, ExitReason::Kill);
         pool.end_of(dead).await;
         let watcher = pool.puppet(here).await;
-        let Done::Monitors(monitor) = pool.order(watcher, Order::Monitor(dead)).await else {
+        let Done::Monitors(monitor) = pool.order(watcher, Order::Monitor(dead.into())).await else {
             panic!("it monitors")
         };
         let down = Down { monitor, object: dead.into(), reason: ExitReason::NoProc };
@@ -80,7 +80,7 @@ async fn a_killed_slave_fires_all_monitors_with_noconnection() {
     for (watcher, monitor) in watchers {
         let down = Down { monitor, object: lost.into(), reason: reason.clone() };
         assert_eq!(pool.order(watcher, Order::NextDown).await, Done::Down(down));
-        let Done::Monitors(monitor) = pool.order(watcher, Order::Monitor(lost)).await else {
+        let Done::Monitors(monitor) = pool.order(watcher, Order::Monitor(lost.into())).await else {
             panic!("it monitors")
         };
         let down = Down { monitor, object: lost.into(), reason: reason.clone() };
@@ -140,7 +140,7 @@ async fn no_down_comes_once_demonitor_has_returned() {
 async fn a_monitor_on_oneself_never_fires() {
     let mut pool = TestPool::start(0).await;
     let it = pool.puppet(pool.here()).await;
-    pool.order(it, Order::Monitor(it)).await;
+    pool.order(it, Order::Monitor(it.into())).await;
     assert_eq!(pool.order(it, Order::CountNotices).await, Done::Counted(0));
     pool.inbox.send(it, Order::End(boom()));
     pool.end_of(it).await;

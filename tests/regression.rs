@@ -250,3 +250,35 @@ async fn answer(_: Ctx) -> u64 {
 }
 
 remote_fn!("regression": busy, answer);
+
+/// A process that looked into its mailbox at that moment received what was sent after the signal that
+/// had ended it: messages and signals of a pair are in one order (O4, E4).
+#[test]
+fn what_is_sent_after_a_kill_is_not_received() {
+    let pool = pool("late", |builder| builder);
+    block_on(async {
+        let mut me = pool.mailbox();
+        for _ in 0..200 {
+            let (looks, _) =
+                me.spawn_fn("regression", "looks", (me.pid(),)).monitor().await.unwrap();
+            me.receive::<u64>().await;
+            me.exit(looks, ExitReason::Kill);
+            me.send(looks, true);
+            let down = me.receive_any().await.open::<Down>().expect("E4: nothing but its end");
+            assert_eq!(down.reason, ExitReason::Killed);
+        }
+        pool.stop().await.unwrap();
+    });
+}
+
+/// Looks into its mailbox all the time, and says so at first.
+async fn looks(mut ctx: Ctx, tell: Pid) {
+    ctx.send(tell, 1_u64);
+    loop {
+        if ctx.receive_within::<bool>(Duration::ZERO).await.is_some() {
+            ctx.send(tell, 2_u64);
+        }
+    }
+}
+
+remote_fn!("regression": looks);

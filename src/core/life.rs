@@ -74,8 +74,8 @@ pub(crate) struct Life {
 enum State {
     Running,
     /// A signal has ended it; its code has not stopped yet.
-    Doomed(ExitReason),
-    Ended(ExitReason),
+    Doomed(Box<ExitReason>),
+    Ended(Box<ExitReason>),
 }
 
 #[derive(Debug, Default)]
@@ -173,8 +173,8 @@ impl Life {
             }
             // E32: the parent ended before it could hear of its child.
             State::Doomed(reason) | State::Ended(reason) => {
-                let signal = Signal::LinkExit { from: self.me, reason: reason.clone() };
-                tell(out, to, signal);
+                let reason = ExitReason::clone(reason);
+                tell(out, to, Signal::LinkExit { from: self.me, reason });
             }
         }
     }
@@ -331,7 +331,7 @@ impl Life {
                     (&mut self.state, &signal)
                 && !matches!(reason, ExitReason::Normal | ExitReason::Kill)
             {
-                *last = reason.clone();
+                **last = reason.clone();
             }
             out.extend(answer_of_nobody(self.me, signal));
             return;
@@ -400,9 +400,25 @@ impl Life {
         if let Signal::Monitor { from, monitor } = signal
             && self.is_running()
         {
+            if from == self.me {
+                self.ties().watching.remove(&monitor); // M9, by name too
+                return;
+            }
             tell(out, from, Signal::Found { from: self.me, monitor });
         }
         self.signal(signal, via, out);
+    }
+
+    /// Takes in a signal that I sent myself while I trapped exits: it is decided when I look at my mailbox
+    /// next, by whether I trap exits then.
+    pub(crate) fn own_signal(&mut self, signal: Signal, out: &mut Vec<Effect>) {
+        match signal {
+            // Sent while it could be trapped, `normal` ends nobody (E2, not E3).
+            Signal::Exit { from, reason } if self.is_running() => {
+                self.exit_signal(from, reason, out);
+            }
+            signal => self.signal(signal, Via::HERE, out),
+        }
     }
 
     /// A connection to `node` is lost: everything that tied me to it over that breaks (L11, M3, E22).
@@ -447,13 +463,13 @@ impl Life {
     pub(crate) fn end(&mut self, own: ExitReason, out: &mut Vec<Effect>) -> Option<ExitReason> {
         let reason = match std::mem::replace(&mut self.state, State::Running) {
             State::Running => own,
-            State::Doomed(reason) => reason,
+            State::Doomed(reason) => *reason,
             State::Ended(reason) => {
                 self.state = State::Ended(reason);
                 return None;
             }
         };
-        self.state = State::Ended(reason.clone());
+        self.state = State::Ended(Box::new(reason.clone()));
         let Some(ties) = self.ties.take() else { return Some(reason) };
         let from = self.me;
         let Ties { links, watching, watchers, nodes: _, unlinks: _ } = *ties;
@@ -564,7 +580,7 @@ impl Life {
     }
 
     fn doom_with(&mut self, reason: ExitReason, out: &mut Vec<Effect>) {
-        self.state = State::Doomed(reason);
+        self.state = State::Doomed(Box::new(reason));
         out.push(Effect::Doom);
     }
 

@@ -1,10 +1,22 @@
 //! Deliberately wrong semantics, to show that the comparison with a real OTP notices each of them. Not
 //! in any build but one with the feature `mutants`.
 
-/// One way in which pspawn could be wrong about OTP's rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+macro_rules! mutants {
+    ($($mutant:ident,)*) => {
+        /// One way in which pspawn could be wrong about OTP's rules.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Mutant {
+            $($mutant,)*
+        }
+
+        /// All of them, as `PSPAWN_MUTANT` names them.
+        #[cfg(feature = "mutants")]
+        pub(crate) const ALL: &[&str] = &[$(stringify!($mutant)),*];
+    };
+}
+
 #[rustfmt::skip]
-pub(crate) enum Mutant {
+mutants! {
     // links
     LinkTwiceUnlinks, LinkOneWay, LinkToTheDeadIsSilent, LinkedFromBirthLate, UnlinkOneSided, UnlinkLate,
     // exit signals
@@ -16,6 +28,9 @@ pub(crate) enum Mutant {
     NameStays, NameTakenOver,
     // nodes
     LostNodeIsNoProc, NodeDownOnce, NodeDownTakenBackStays,
+    // supervisors
+    TransientAlways, TemporaryRestarts, IntensityOffByOne, RestForOneIsOneForOne,
+    OneForAllIsRestForOne, BrutalKillIsGentle, FailedStartIsNotTriedAgain, ParentsNormalIgnored,
 }
 
 /// Whether pspawn is to be wrong in this way: in a build for it, if `PSPAWN_MUTANT` says so.

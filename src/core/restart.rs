@@ -19,6 +19,7 @@ use self::brood::Brood;
 pub(crate) use self::calls::{Answer, Call};
 use self::intensity::Restarts;
 use self::siblings::{Scope, Siblings};
+use super::mutant::{self, Mutant};
 use crate::term::{
     Args, AutoShutdown, ChildError, ChildSpec, ExitReason, Pid, Shutdown, Strategy, Supervisor,
 };
@@ -219,6 +220,8 @@ impl<C> Supervision<C> {
         assert!(self.rests(), "a supervisor that is at work looks at no letter");
         match letter {
             // V23, V24: whatever the reason
+            Letter::Exit { from, reason: ExitReason::Normal }
+                if self.parent == Some(from) && mutant::is(Mutant::ParentsNormalIgnored) => {}
             Letter::Exit { from, reason } if self.parent == Some(from) => self.end(reason, out),
             Letter::Exit { from, reason } => self.child_ended(from, reason, now, out),
             Letter::Stop(reason) => self.end(reason, out),
@@ -342,7 +345,11 @@ impl<C> Supervision<C> {
         if permanent || !reason.is_clean() {
             out.push(Effect::Report(Report::Ended { child, reason: reason.clone() }));
         }
-        if permanent || (!temporary && !reason.is_clean()) {
+        let (clean, never) = (
+            reason.is_clean() && !mutant::is(Mutant::TransientAlways),
+            temporary && !mutant::is(Mutant::TemporaryRestarts),
+        );
+        if permanent || (!never && !clean) {
             return self.restart(Whom::Pid(pid), now, out);
         }
         self.family.forget(&Whom::Pid(pid));
@@ -378,6 +385,13 @@ impl<C> Supervision<C> {
                 let count = siblings.len();
                 match siblings.scope {
                     Scope::One => self.start_again(at, None, out), // V6
+                    Scope::Rest if mutant::is(Mutant::RestForOneIsOneForOne) => {
+                        self.start_again(at, None, out);
+                    }
+                    Scope::All if mutant::is(Mutant::OneForAllIsRestForOne) => {
+                        siblings.is_down(at);
+                        self.stop_below(count, at, Then::StartAgain, out);
+                    }
                     Scope::All => {
                         siblings.is_down(at);
                         self.stop_below(count, 0, Then::StartAgain, out); // V7
@@ -466,6 +480,9 @@ impl<C> Supervision<C> {
                 siblings.is_started(at, *pid);
                 self.answer(caller, Answer::Started(Ok(*pid)), out);
             }
+            (Err(_), None) if mutant::is(Mutant::FailedStartIsNotTriedAgain) => {
+                siblings.is_down(at);
+            }
             (Err(reason), None) => {
                 siblings.is_to_be_tried_again(at);
                 let child = siblings.id(at).to_owned();
@@ -489,7 +506,12 @@ impl<C> Supervision<C> {
         while at > to {
             at -= 1;
             if let Some(pid) = siblings.pid(at) {
-                let shutdown = siblings.spec(at).shutdown;
+                let shutdown = match siblings.spec(at).shutdown {
+                    Shutdown::BrutalKill if mutant::is(Mutant::BrutalKillIsGentle) => {
+                        Shutdown::Infinity
+                    }
+                    shutdown => shutdown,
+                };
                 out.push(Effect::Stop { pids: vec![pid], shutdown });
                 self.work = Work::Stops { at, to, then };
                 return;

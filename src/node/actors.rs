@@ -58,7 +58,6 @@ impl Node {
     pub(crate) fn ended(self: &Arc<Self>, cell: &Cell, effects: Vec<Effect>) {
         self.table.remove(cell.pid.number());
         if cell.was_noted() {
-            self.forget_name(cell.pid.number());
             self.tell_of_nodes(cell.pid.number(), false);
         }
         if !effects.is_empty() || cell.was_tied() {
@@ -81,7 +80,7 @@ impl Node {
     /// Gives a seat on some arbiter to `start`.
     fn seat(
         self: &Arc<Self>,
-        kind: Kind,
+        kind: &Kind,
         options: SpawnOptions,
         born: Born,
         over: Option<Arc<Link>>,
@@ -91,6 +90,7 @@ impl Node {
             return born(Err(SpawnFault::Stopping));
         }
         let worker = self.worker().expect("a node that others can reach has arbiters");
+        let kind = registry::shared(kind);
         let seat = Seat::new(self.clone(), kind, options, worker.queue.clone(), born, over);
         // A dead arbiter drops the seat unused, and the asker hears of it.
         worker.arbiter.spawn_fn(move || start(seat));
@@ -109,7 +109,7 @@ impl Node {
         if !self.allows(entry) {
             return born(Err(SpawnFault::NotAllowed));
         }
-        self.seat(kind, options, born, over, move |seat| {
+        self.seat(&kind, options, born, over, move |seat| {
             if let Err(refused) = (entry.start)(&args, seat) {
                 let (seat, why) = *refused;
                 seat.refuse(SpawnFault::BadArguments(why));
@@ -127,7 +127,7 @@ impl Node {
     ) {
         match registry::entry(&kind) {
             Some(entry) if !self.allows(entry) => born(Err(SpawnFault::NotAllowed)),
-            Some(_) | None => self.seat(kind, options, born, None, start),
+            Some(_) | None => self.seat(&kind, options, born, None, start),
         }
     }
 

@@ -14,13 +14,13 @@ impl Cell {
     /// `link/1`.
     pub(crate) fn link(self: &Arc<Self>, to: Pid) {
         // L6: to link with the dead of one's own node, without a trap, is an error of the caller.
-        let dead_here =
-            to != self.pid && self.node.is_home_of(to) && self.node.cell_of(to).is_none();
-        if dead_here && !self.traps_exits() && self.is_running_here() {
-            if !mutant::is(Mutant::LinkToTheDeadIsSilent) {
+        let dead = self.node.is_home_of(to) && to != self.pid && !self.node.is_alive(to);
+        if dead && self.is_running_here() && !mutant::is(Mutant::LinkToTheDeadIsSilent) {
+            if !self.traps_exits() {
                 exit(ExitReason::NoProc);
             }
-            return;
+            self.node.act_over(self, None, |life, via, out| life.linked_from_birth(to, via, out));
+            return self.push_own(Signal::LinkExit { from: to, reason: ExitReason::NoProc });
         }
         self.node.act(self, |life, out| life.link(to, out));
     }
@@ -73,10 +73,14 @@ impl Cell {
 
     /// `exit/2`.
     pub(crate) fn exit_signal(self: &Arc<Self>, to: Pid, reason: ExitReason) {
-        self.node.signal(self.pid, to, Signal::Exit { from: self.pid, reason });
-        if to == self.pid
+        let signal = Signal::Exit { from: self.pid, reason };
+        let to_itself = to == self.pid && self.is_running_here();
+        if to_itself && self.traps_exits() && !signal.is_kill() {
+            return self.push_own(signal);
+        }
+        self.node.signal(self.pid, to, signal);
+        if to_itself
             && self.is_doomed()
-            && self.is_running_here()
             && let Some(reason) = self.reason()
         {
             exit(reason); // E14: it works before exit/2 returns

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -26,34 +26,41 @@ use super::link::Link;
 use super::load::RunQueue;
 use crate::core::life::{Effect, Life, Notice};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
-use crate::wire::Fault;
+use crate::wire::{Fault, Signal};
 
 /// One actor, as its node sees it.
 pub(crate) struct Cell {
     pub(crate) pid: Pid,
-    pub(crate) kind: Kind,
+    pub(crate) kind: Arc<Kind>,
     /// Group leader: the node where its output appears.
-    leader: Mutex<NodeName>,
+    leader: AtomicU32,
     /// Who started it, if it was an actor.
-    pub(crate) parent: Option<Pid>,
+    parent: Option<Box<Pid>>,
     pub(crate) node: Arc<Node>,
     queue: Arc<RunQueue>,
     task: AtomicWaker,
     queued: AtomicBool,
-    /// It has, or had, a tie with somebody on another node.
-    tied: AtomicBool,
-    /// Its node has, or had, notes about it: a name, or that it wants to hear of nodes.
-    noted: AtomicBool,
+    /// What its node keeps, or kept, about it elsewhere: [`TIED`], [`NOTED`].
+    notes: AtomicU8,
     /// A signal has ended it: checked before each poll and between two messages.
     doomed: AtomicBool,
     life: Mutex<Life>,
     mailbox: Box<dyn Mailbox>,
-    /// The timer that runs from its doom to its end; 0 if none does.
-    zombie_watch: AtomicU64,
+    /// No task of ours polls it: it belongs to plain async code.
+    plain: bool,
+    /// Most actors pay one word for this.
+    rare: Mutex<Option<Box<Rare>>>,
+}
+
+/// What hardly any actor has.
+#[derive(Default)]
+struct Rare {
     /// Questions whose handler panicked: answered once the reason is known.
-    orphans: Mutex<Vec<Orphan>>,
+    orphans: Vec<Orphan>,
     /// The connection that has too much to send: the actor rests until it is drained.
-    rests_on: Mutex<Option<Arc<Link>>>,
+    rests_on: Option<Arc<Link>>,
+    /// The timer that runs from its doom to its end; 0 if none does.
+    zombie_watch: u64,
 }
 
 type Orphan = Box<dyn FnOnce(Fault) + Send>;
@@ -65,6 +72,8 @@ pub(crate) trait Mailbox: Any + Send + Sync {
     /// A message of this node, which is not serialised: a `T`, or an [`Asked`](super::inbox::Asked).
     fn push_typed(&self, cell: &Arc<Cell>, tag: u32, message: Box<dyn Any + Send>);
     fn push_notice(&self, notice: Notice);
+    /// A signal that the actor has sent itself: decided when its turn comes.
+    fn push_own(&self, signal: Signal);
     /// Wakes whoever waits for a message elsewhere than in the actor's own task.
     fn nudge(&self) {}
     /// Takes out the notice that this monitor has fired, if it waits (M5).
@@ -77,7 +86,7 @@ pub(crate) trait Mailbox: Any + Send + Sync {
 impl Cell {
     pub(crate) fn new(
         pid: Pid,
-        kind: Kind,
+        kind: Arc<Kind>,
         leader: NodeName,
         parent: Option<Pid>,
         node: Arc<Node>,
@@ -87,21 +96,28 @@ impl Cell {
         Cell {
             pid,
             kind,
-            leader: Mutex::new(leader),
-            parent,
+            leader: AtomicU32::new(leader.number()),
+            parent: parent.map(Box::new),
             node,
             queue,
             task: AtomicWaker::new(),
             queued: AtomicBool::new(false),
-            tied: AtomicBool::new(false),
-            noted: AtomicBool::new(false),
+            notes: AtomicU8::new(0),
             doomed: AtomicBool::new(false),
             life: Mutex::new(Life::new(pid)),
             mailbox,
-            zombie_watch: AtomicU64::new(0),
-            orphans: Mutex::default(),
-            rests_on: Mutex::default(),
+            plain: false,
+            rare: Mutex::default(),
         }
+    }
+
+    /// The same, of a process whose code is plain async code.
+    pub(crate) fn of_plain_code(self) -> Cell {
+        Cell { plain: true, ..self }
+    }
+
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// The mailbox, if it is of this type.
@@ -133,25 +149,30 @@ impl Cell {
 
     /// It has a tie with somebody on another node.
     pub(crate) fn note_tied(&self) {
-        self.tied.store(true, Ordering::Release);
+        self.notes.fetch_or(TIED, Ordering::AcqRel);
     }
 
     pub(crate) fn was_tied(&self) -> bool {
-        self.tied.load(Ordering::Acquire)
+        self.notes.load(Ordering::Acquire) & TIED != 0
     }
 
     /// Its node has a note about it.
     pub(crate) fn note_noted(&self) {
-        self.noted.store(true, Ordering::Release);
+        self.notes.fetch_or(NOTED, Ordering::AcqRel);
     }
 
     pub(crate) fn was_noted(&self) -> bool {
-        self.noted.load(Ordering::Acquire)
+        self.notes.load(Ordering::Acquire) & NOTED != 0
+    }
+
+    /// Who started it, if it was an actor.
+    pub(crate) fn parent(&self) -> Option<Pid> {
+        self.parent.as_deref().copied()
     }
 
     /// The node where its output appears.
     pub(crate) fn leader(&self) -> NodeName {
-        *lock(&self.leader)
+        NodeName::of_number(self.leader.load(Ordering::Acquire))
     }
 
     /// The reason that a signal gave it, or that it ended with.
@@ -191,6 +212,24 @@ impl Cell {
         self: &Arc<Self>,
         act: impl FnOnce(&mut Life, &mut Vec<Effect>) -> R,
     ) -> (R, Vec<Effect>) {
+        self.live_and(act, |notice| self.mailbox.push_notice(notice))
+    }
+
+    /// A signal that this actor has sent itself, whose turn in the mailbox has come. Returns what takes its
+    /// place there.
+    pub(crate) fn decide_own(self: &Arc<Self>, signal: Signal) -> Option<Notice> {
+        let mut instead = None;
+        let decide = |life: &mut Life, out: &mut Vec<Effect>| life.own_signal(signal, out);
+        let ((), effects) = self.live_and(decide, |notice| instead = Some(notice));
+        self.node.carry_out(self.pid, None, effects);
+        instead
+    }
+
+    fn live_and<R>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&mut Life, &mut Vec<Effect>) -> R,
+        mut take: impl FnMut(Notice),
+    ) -> (R, Vec<Effect>) {
         let mut effects = Vec::new();
         let (mut wake, mut doomed) = (false, false);
         let mut life = self.life();
@@ -199,18 +238,19 @@ impl Cell {
         // exit over that link may arrive (L9).
         effects.retain(|effect| match effect {
             Effect::Notice(notice) => {
-                self.mailbox.push_notice(notice.clone());
+                take(notice.clone());
                 wake = true;
                 false
             }
             Effect::Doom => {
                 self.doomed.store(true, Ordering::Release);
+                self.free_name();
                 wake = true;
                 doomed = true;
                 false
             }
             Effect::Lead(leader) => {
-                *lock(&self.leader) = *leader;
+                self.leader.store(leader.number(), Ordering::Release);
                 false
             }
             Effect::Tell { .. } | Effect::Tied | Effect::WatchNode(_) => true,
@@ -223,7 +263,7 @@ impl Cell {
             let cell = self.clone();
             let watch =
                 self.node.in_time(self.node.config.times.zombie, move || cell.count_as_zombie());
-            self.zombie_watch.store(watch, Ordering::Release);
+            lock(&self.rare).get_or_insert_default().zombie_watch = watch;
         }
         (result, effects)
     }
@@ -239,10 +279,16 @@ impl Cell {
         if let Some(reason) = self.reason() {
             answer(Fault::Exit(reason));
         } else if std::thread::panicking() {
-            lock(&self.orphans).push(Box::new(answer));
+            lock(&self.rare).get_or_insert_default().orphans.push(Box::new(answer));
         } else {
             answer(Fault::NoAnswer);
         }
+    }
+
+    /// This actor sends itself a signal while it traps exits.
+    pub(crate) fn push_own(self: &Arc<Self>, signal: Signal) {
+        self.mailbox.push_own(signal);
+        self.wake();
     }
 
     /// A notice that is no matter of its life.
@@ -253,11 +299,19 @@ impl Cell {
 
     /// The actor rests from its next turn on until `link` has sent what it holds.
     pub(crate) fn rest_on(&self, link: Arc<Link>) {
-        *lock(&self.rests_on) = Some(link);
+        lock(&self.rare).get_or_insert_default().rests_on = Some(link);
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
         lock(&self.life)
+    }
+
+    /// NM-1: under the lock of the life that is over, so that nobody hears before: not who sends it a
+    /// signal now, and not who waits for its answer.
+    fn free_name(&self) {
+        if self.was_noted() {
+            self.node.forget_name(self.pid.number());
+        }
     }
 
     fn count_as_queued(&self) {
@@ -267,8 +321,11 @@ impl Cell {
     }
 
     fn rests(&self, waker: &Waker) -> bool {
-        let mut rests_on = lock(&self.rests_on);
-        match &*rests_on {
+        let mut rare = lock(&self.rare);
+        let Some(rests_on) = rare.as_deref_mut().map(|rare| &mut rare.rests_on) else {
+            return false;
+        };
+        match rests_on {
             Some(link) if link.is_full(waker) => true,
             Some(_) => {
                 *rests_on = None;
@@ -282,9 +339,15 @@ impl Cell {
     /// it. Then everybody who is tied to it hears.
     pub(crate) fn end(self: &Arc<Self>, own: ExitReason, stop: impl FnOnce()) {
         let mut effects = Vec::new();
-        let ended = self.life().end(own, &mut effects);
+        let mut life = self.life();
+        let ended = life.end(own, &mut effects);
         self.doomed.store(true, Ordering::Release);
-        self.node.give_up_question(self.zombie_watch.swap(0, Ordering::AcqRel));
+        self.free_name();
+        drop(life);
+        let watch = lock(&self.rare).as_deref_mut().map_or(0, |rare| rare.zombie_watch);
+        if watch != 0 {
+            self.node.give_up_question(watch);
+        }
         stop();
         self.mailbox.clear();
         // CE-1: an actor ends once for everybody else; a zombie's end was told when it was found out.
@@ -307,8 +370,8 @@ impl Cell {
     }
 
     fn tell_end(self: &Arc<Self>, reason: ExitReason, effects: Vec<Effect>) {
-        let orphans = std::mem::take(&mut *lock(&self.orphans));
-        for answer in orphans {
+        let rare = lock(&self.rare).take();
+        for answer in rare.map(|rare| rare.orphans).into_iter().flatten() {
             answer(Fault::Exit(reason.clone()));
         }
         debug!(self.node.log, "ended"; "pid" => %self.pid, "kind" => %self.kind, "reason" => %reason);
@@ -340,14 +403,13 @@ pub(crate) trait Body: Unpin {
 /// Runs one actor on its arbiter.
 pub(crate) struct Task<B: Body> {
     cell: Arc<Cell>,
-    waker: Waker,
     body: Option<B>,
 }
 
 impl<B: Body> Task<B> {
     pub(crate) fn new(cell: Arc<Cell>, body: B) -> Task<B> {
         cell.count_as_queued();
-        Task { waker: Waker::from(cell.clone()), cell, body: Some(body) }
+        Task { cell, body: Some(body) }
     }
 
     fn end(&mut self, own: ExitReason, hooks: bool) {
@@ -381,15 +443,15 @@ impl<B: Body> Future for Task<B> {
             this.end(ExitReason::Normal, false);
             return Poll::Ready(());
         }
-        if cell.rests(&this.waker) {
+        let waker = Waker::from(cell.clone());
+        if cell.rests(&waker) {
             return Poll::Pending;
         }
         let Some(body) = this.body.as_mut() else { return Poll::Ready(()) };
 
         let before = CURRENT.replace(Some(cell.clone()));
         SLICE.set(Slice::Until(Alarm::after(SLICE_LENGTH)));
-        let polled =
-            catch_unwind(AssertUnwindSafe(|| body.poll(&mut Context::from_waker(&this.waker))));
+        let polled = catch_unwind(AssertUnwindSafe(|| body.poll(&mut Context::from_waker(&waker))));
         let spent = matches!(SLICE.replace(Slice::Endless), Slice::Spent);
         CURRENT.set(before);
 
@@ -411,7 +473,7 @@ impl<B: Body> Future for Task<B> {
                     // After the arbiter has looked at its timers and sockets: waking at once would
                     // let one busy actor keep them waiting for dozens of slices.
                     let mut later = std::pin::pin!(tokio::task::yield_now());
-                    let _ = later.as_mut().poll(&mut Context::from_waker(&this.waker));
+                    let _ = later.as_mut().poll(&mut Context::from_waker(&waker));
                 }
                 Poll::Pending
             }
@@ -565,6 +627,11 @@ thread_local! {
     static SLICE: std::cell::Cell<Slice> = const { std::cell::Cell::new(Slice::Endless) };
     static PLACE: std::cell::Cell<String> = const { std::cell::Cell::new(String::new()) };
 }
+
+/// It has, or had, a tie with somebody on another node.
+const TIED: u8 = 1;
+/// It has, or had, a name, or wants to hear of nodes.
+const NOTED: u8 = 2;
 
 /// How long one actor may keep its arbiter before the others have a turn.
 const SLICE_LENGTH: Duration = Duration::from_micros(100);

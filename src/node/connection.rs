@@ -30,6 +30,7 @@ pub(crate) async fn dial(node: Arc<Node>, link: Arc<Link>, address: SocketAddr) 
     let greeted = timeout(node.config.times.greeting, greet_again(&node, &link, address)).await;
     let why = match greeted {
         Ok(Ok((stream, read, them))) => {
+            node.losses_told().await; // PE-6
             if node.bring_up(&link, them.incarnation) {
                 serve(Upheld { node, link }, stream, read, them).await;
             }
@@ -159,7 +160,7 @@ async fn answer(
         let step = said.and_then(|said| Ok(listener.on(said, &node.config.cookie)?));
         match step {
             Ok(ListenStep::Say(next)) => say(&mut stream, &next).await?,
-            Ok(ListenStep::Proven { say: proof, them }) => match admit(node, &them) {
+            Ok(ListenStep::Proven { say: proof, them }) => match admit(node, &them).await {
                 Ok(upheld) => {
                     say(&mut stream, &proof).await?;
                     return Ok((upheld, stream, read, them));
@@ -173,7 +174,9 @@ async fn answer(
 }
 
 /// A link for a peer that has proved itself, marked as up.
-fn admit(node: &Arc<Node>, them: &Hello) -> Result<Upheld, Refusal> {
+///
+/// PE-6: before a node is up again, everybody has heard of its former loss.
+async fn admit(node: &Arc<Node>, them: &Hello) -> Result<Upheld, Refusal> {
     let new = || {
         let max = node.config.frame_bytes_max;
         Arc::new(Link::new(them.node, Phase::Connecting, max, node.now()))
@@ -183,6 +186,7 @@ fn admit(node: &Arc<Node>, them: &Hello) -> Result<Upheld, Refusal> {
         return Err(taken());
     }
     loop {
+        node.losses_told().await;
         let fresh = node.now().saturating_sub(node.config.times.tick * 2);
         match node.peers().admit(node.name, them, fresh, new) {
             Ok(link) if node.bring_up(&link, them.incarnation) => {

@@ -23,7 +23,7 @@ use super::letter::{Content, Letter};
 use crate::core::life::Notice;
 use crate::message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
 use crate::term::Ref;
-use crate::wire::{Fault, Up, from_bytes, short_name, tag_of};
+use crate::wire::{Fault, Signal, Up, from_bytes, short_name, tag_of};
 
 /// The mailbox of an actor `A`.
 pub(crate) struct Inbox<A: Actor> {
@@ -74,7 +74,9 @@ enum Item<A: Actor> {
         answer: Option<Asker>,
     },
     Notice(Notice),
-    /// None of those that the actor takes, for its catch-all.
+    /// A signal that the actor has sent itself.
+    Own(Signal),
+    /// Of this node, and none of those that the actor takes: for its catch-all, if it has one.
     Letter(Letter),
 }
 
@@ -127,20 +129,23 @@ impl<A: Actor<Context: AsyncContext<A>>> Mailbox for Arc<Inbox<A>> {
             Some(entry) => ((entry.typed)(cell, message), None),
             None => (None, Some(message)),
         };
-        match typed {
-            Some(typed) => self.put(Item::Typed(typed)),
-            None => match message {
-                Some(message) if self.handler(|of| of.letter).is_some() => {
-                    let content = Content::Typed { tag, message };
-                    self.put(Item::Letter(Letter::new(content, cell.node.clone())));
-                }
-                Some(_) | None => log_dropped(cell, &not_taken(tag)),
-            },
+        match (typed, message) {
+            (Some(typed), _) => self.put(Item::Typed(typed)),
+            // Whether there is a catch-all is known when its turn comes: the actor may not have started.
+            (None, Some(message)) => {
+                let content = Content::Typed { tag, message };
+                self.put(Item::Letter(Letter::new(content, cell.node.clone())));
+            }
+            (None, None) => log_dropped(cell, &not_taken(tag)),
         }
     }
 
     fn push_notice(&self, notice: Notice) {
         self.put(Item::Notice(notice));
+    }
+
+    fn push_own(&self, signal: Signal) {
+        self.put(Item::Own(signal));
     }
 
     fn flush_down(&self, monitor: Ref) {
@@ -291,7 +296,7 @@ struct Drain<A: Actor> {
     inbox: Arc<Inbox<A>>,
     taken: VecDeque<Item<A>>,
     /// Who wants to hear that the actor is up.
-    up: Option<Asker>,
+    up: Option<Box<Asker>>,
 }
 
 impl<A: Actor<Context: AsyncContext<A>>> ActorFuture<A> for Drain<A> {
@@ -346,7 +351,12 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
                 }
                 None => match answer {
                     Some(remote) => remote.fail(Fault::NotAccepted { tag }),
-                    None => self.undeclared(tag, payload, act, ctx),
+                    None => {
+                        if let Some(cell) = current() {
+                            let content = Content::Raw { tag, payload };
+                            self.undeclared(Letter::new(content, cell.node.clone()), act, ctx);
+                        }
+                    }
                 },
             },
             Item::Notice(Notice::Exited { from, reason }) => {
@@ -370,23 +380,21 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
                     handle(act, NodeUp { node }, ctx);
                 }
             }
-            Item::Letter(letter) => {
-                if let Some(handle) = self.handler(|of| of.letter) {
-                    handle(act, letter, ctx);
+            Item::Own(signal) => {
+                if let Some(notice) = current().and_then(|cell| cell.decide_own(signal)) {
+                    self.deliver(Item::Notice(notice), act, ctx);
                 }
             }
+            Item::Letter(letter) => self.undeclared(letter, act, ctx),
         }
     }
 
     /// A message that the actor does not declare.
-    fn undeclared(&self, tag: u32, payload: Bytes, act: &mut A, ctx: &mut A::Context) {
-        let Some(cell) = current() else { return };
-        match self.handler(|of| of.letter) {
-            Some(handle) => {
-                let content = Content::Raw { tag, payload };
-                handle(act, Letter::new(content, cell.node.clone()), ctx);
-            }
-            None => log_dropped(&cell, &not_taken(tag)),
+    fn undeclared(&self, letter: Letter, act: &mut A, ctx: &mut A::Context) {
+        match (self.handler(|of| of.letter), current()) {
+            (Some(handle), _) => handle(act, letter, ctx),
+            (None, Some(cell)) => log_dropped(&cell, &not_taken(letter.tag())),
+            (None, None) => {}
         }
     }
 }
@@ -474,7 +482,7 @@ where
             let Unborn { construct, inbox, up } = unborn;
             let mut ctx = A::Context::unborn();
             let act = construct(&mut ctx);
-            ctx.spawn(Drain { inbox, taken: VecDeque::new(), up });
+            ctx.spawn(Drain { inbox, taken: VecDeque::new(), up: up.map(Box::new) });
             *self = ActorBody::Born(ctx.into_future(act));
         }
         let ActorBody::Born(future) = self else { unreachable!("it was born above") };

@@ -103,6 +103,19 @@ impl Message for LinkLost {
     type Result = ();
 }
 
+/// Is answered when all losses before it have been told.
+pub(crate) struct LossesTold;
+
+impl Message for LossesTold {
+    type Result = ();
+}
+
+impl Handler<LossesTold> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, LossesTold: LossesTold, _: &mut Context<Self>) {}
+}
+
 impl Handler<LinkLost> for Keeper {
     type Result = ();
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::Node;
 use super::ambient::decode_at;
-use crate::wire::{short_name, tag_of};
+use crate::wire::{Signal, short_name, tag_of};
 
 /// A message that has arrived and is not opened yet: of a type that is to be found out.
 ///
@@ -23,8 +23,16 @@ pub struct Letter {
 
 /// What a mailbox holds.
 pub(crate) enum Content {
-    Typed { tag: u32, message: Box<dyn Any + Send> },
-    Raw { tag: u32, payload: Bytes },
+    Typed {
+        tag: u32,
+        message: Box<dyn Any + Send>,
+    },
+    Raw {
+        tag: u32,
+        payload: Bytes,
+    },
+    /// A signal that the process has sent itself; decided before anybody sees the letter.
+    Own(Signal),
 }
 
 impl Letter {
@@ -38,6 +46,7 @@ impl Letter {
         match &self.content {
             Content::Typed { message, .. } => (**message).type_id() == TypeId::of::<T>(),
             Content::Raw { tag, .. } => *tag == tag_of::<T>(),
+            Content::Own(_) => false,
         }
     }
 
@@ -61,7 +70,7 @@ impl Letter {
         }
         match &self.content {
             Content::Typed { message, .. } => message.downcast_ref(),
-            Content::Raw { .. } => None,
+            Content::Raw { .. } | Content::Own(_) => None,
         }
     }
 
@@ -82,7 +91,7 @@ impl Letter {
                 Ok(message) => Ok(*message),
                 Err(message) => Err(Letter { content: Content::Typed { tag, message }, node }),
             },
-            content @ Content::Raw { .. } => Err(Letter { content, node }),
+            content @ (Content::Raw { .. } | Content::Own(_)) => Err(Letter { content, node }),
         }
     }
 
@@ -97,6 +106,7 @@ impl Letter {
                 Err(_) => Err(format!("not a {}", type_name::<T>())),
             },
             Content::Raw { payload, .. } => decode_at(&self.node, &payload),
+            Content::Own(_) => Err("a signal".to_owned()),
         }
     }
 
@@ -105,6 +115,7 @@ impl Letter {
     pub fn tag(&self) -> u32 {
         match self.content {
             Content::Typed { tag, .. } | Content::Raw { tag, .. } => tag,
+            Content::Own(_) => 0,
         }
     }
 
@@ -118,7 +129,7 @@ impl Letter {
     #[must_use]
     pub fn value(&self) -> Option<Value> {
         match &self.content {
-            Content::Typed { .. } => None,
+            Content::Typed { .. } | Content::Own(_) => None,
             Content::Raw { payload, .. } => crate::wire::from_bytes(payload).ok(),
         }
     }

@@ -44,6 +44,8 @@ struct Slave {
     starting: Option<oneshot::Sender<Result<(), String>>>,
     /// Dropped to end it: the guard is asked, and then left without its life line.
     alive: Option<oneshot::Sender<()>>,
+    /// Who wants a slave of its name, too: they hear when it has called back, or is gone.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Master {
@@ -220,10 +222,14 @@ impl Handler<RoleEvent> for Master {
                 }
                 self.up.insert(node, them.clone());
                 let slave = self.slaves.get_mut(&node).filter(|_| part == Part::Slave);
-                match slave.and_then(|slave| slave.starting.take()) {
-                    Some(starting) => {
+                let called_back = slave.and_then(|slave| {
+                    Some((slave.starting.take()?, std::mem::take(&mut slave.waiting)))
+                });
+                match called_back {
+                    Some((starting, waiting)) => {
                         self.join(&them);
                         let _ = starting.send(Ok(()));
+                        drop(waiting); // they look again
                     }
                     None => self.tell_members(),
                 }
@@ -304,14 +310,27 @@ impl Handler<StartSlave> for Master {
                 async move { Err(fails(StartStep::Launch, "the pool stops".to_owned())) },
             );
         }
-        if self.slaves.contains_key(&name) || self.up.contains_key(&name) {
+        if self.up.contains_key(&name) {
             // P5, P6: a node of that name is there already
             return Box::pin(async move { Ok(name) });
         }
+        let me = ctx.address();
+        // S3: what has not called back yet, or is lost and on its way out, is not there: nobody could
+        // start anything on it.
+        if let Some(slave) = self.slaves.get_mut(&name) {
+            let (tell, told) = oneshot::channel();
+            slave.waiting.push(tell);
+            return Box::pin(async move {
+                let _ = told.await;
+                let again = me.send(StartSlave(plan)).await;
+                again.unwrap_or_else(|_| Err(fails(StartStep::Launch, "the pool stops".to_owned())))
+            });
+        }
         let (starting, called_back) = oneshot::channel();
         let (alive, ending) = oneshot::channel();
-        self.slaves.insert(name, Slave { starting: Some(starting), alive: Some(alive) });
-        let (node, me) = (self.node.clone(), ctx.address());
+        let (starting, alive) = (Some(starting), Some(alive));
+        self.slaves.insert(name, Slave { starting, alive, waiting: Vec::new() });
+        let node = self.node.clone();
         Box::pin(async move {
             let running = match launch(&node, &plan).await {
                 Ok(running) => running,

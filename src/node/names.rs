@@ -100,8 +100,8 @@ impl Node {
         known.by_number.insert(pid.number(), name.to_owned());
         cell.note_noted();
         drop(known);
-        // NM-1: the name of one that ends meanwhile is freed by its end, or here.
-        if self.cell_of(pid).is_none() {
+        // NM-1: the name of one that ends meanwhile is freed by its end, or here: its life's lock decides.
+        if cell.reason().is_some() {
             self.forget_name(pid.number());
             return Err(NameError::NotAlive { pid });
         }

@@ -3,8 +3,8 @@
 //! `remote_actor!` and `remote_fn!` put an entry into a slice that the linker gathers, so every binary
 //! that links an actor can start it, and a master and its slaves, which are one executable, agree.
 
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
@@ -40,6 +40,11 @@ pub(crate) fn entry(kind: &Kind) -> Option<&'static Entry> {
     registry().by_name.get(&(kind.module(), kind.function())).copied()
 }
 
+/// The kind as all actors of it share it.
+pub(crate) fn shared(kind: &Kind) -> Arc<Kind> {
+    registry().kinds.get(kind).cloned().unwrap_or_else(|| Arc::new(kind.clone()))
+}
+
 /// What this executable can start, by name; needs no pool.
 #[must_use]
 pub fn kinds() -> Vec<KindInfo> {
@@ -53,6 +58,8 @@ pub(crate) fn digest() -> &'static str {
 
 struct Registry {
     by_name: BTreeMap<(&'static str, &'static str), &'static Entry>,
+    /// One of each for all actors of that kind.
+    kinds: BTreeSet<Arc<Kind>>,
     digest: String,
 }
 
@@ -75,7 +82,9 @@ fn registry() -> &'static Registry {
             hash.update(said);
         }
         let digest = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Registry { by_name, digest }
+        let kinds =
+            by_name.keys().map(|(module, function)| Arc::new(Kind::new(*module, *function)));
+        Registry { kinds: kinds.collect(), by_name, digest }
     })
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use slog::{debug, warn};
 
 use super::cell::lock;
-use super::keeper::LinkLost;
+use super::keeper::{LinkLost, LossesTold};
 use super::link::{Link, Phase};
 use super::peers::NoWay;
 use super::role::RoleEvent;
@@ -100,6 +100,13 @@ impl Node {
             self.lose(link, "disconnected on purpose");
         }
         link.is_some()
+    }
+
+    /// Waits until everybody has heard of the connections that were lost before this.
+    pub(crate) async fn losses_told(&self) {
+        if let Some(hands) = self.hands.get() {
+            let _ = hands.keeper.send(LossesTold).await; // a keeper that is gone tells nobody any more
+        }
     }
 
     /// Tells the node's master or slave actor.

@@ -14,7 +14,7 @@ use crate::wire::{Signal, SpawnFault, SpawnOptions};
 /// The right to become one actor.
 pub struct Seat {
     node: Arc<Node>,
-    kind: Kind,
+    kind: Arc<Kind>,
     options: SpawnOptions,
     queue: Arc<RunQueue>,
     born: Option<Born>,
@@ -38,7 +38,7 @@ pub(crate) type Born = Box<dyn FnOnce(Result<Pid, SpawnFault>) + Send>;
 impl Seat {
     pub(crate) fn new(
         node: Arc<Node>,
-        kind: Kind,
+        kind: Arc<Kind>,
         options: SpawnOptions,
         queue: Arc<RunQueue>,
         born: Born,

@@ -8,6 +8,7 @@ use crate::cookie::CookieError;
 use crate::hosts::HostsError;
 use crate::node::NodeError;
 use crate::node::launch::HostFailure;
+use crate::node::names::NameError;
 use crate::runtime_file::RuntimeFileError;
 use crate::term::{ExitReason, Kind, NodeName, NodeNameError, Pid};
 use crate::wire::Answer;
@@ -210,6 +211,18 @@ impl From<std::io::Error> for Error {
 impl From<CookieError> for Error {
     fn from(why: CookieError) -> Error {
         Error::Start(StartError::Cookie(why))
+    }
+}
+
+impl From<NameError> for Error {
+    fn from(why: NameError) -> Error {
+        Error::Other(Box::new(why))
+    }
+}
+
+impl From<HostFailure> for Error {
+    fn from(why: HostFailure) -> Error {
+        Error::Other(Box::new(why))
     }
 }
 

@@ -297,7 +297,7 @@ impl Pool {
         let options = SpawnOptions {
             link: ties.link.as_ref().map(|parent| parent.pid).filter(|_| !birth_is_late()),
             monitor: ties.monitor.as_ref().map(|(watcher, monitor)| (watcher.pid, *monitor)),
-            leader: current().map_or(self.node.name, |cell| cell.leader()),
+            leader: ties.leader.unwrap_or(self.node.name),
             result,
             parent: ties.parent,
             up: is_up.as_ref().map(|(question, _)| *question),
@@ -427,6 +427,8 @@ pub(crate) struct Ties {
     link: Option<Arc<Cell>>,
     monitor: Option<(Arc<Cell>, Ref)>,
     parent: Option<Pid>,
+    /// The group leader of who starts it, if that is a process (P24).
+    leader: Option<NodeName>,
     placed: bool,
     /// The spawner waits until it is up.
     up: bool,
@@ -434,8 +436,10 @@ pub(crate) struct Ties {
 
 impl Ties {
     fn none() -> Ties {
-        let parent = current().map(|cell| cell.pid);
-        Ties { link: None, monitor: None, parent, placed: false, up: false }
+        let parent = current();
+        let leader = parent.as_ref().map(|cell| cell.leader());
+        let parent = parent.map(|cell| cell.pid);
+        Ties { link: None, monitor: None, parent, leader, placed: false, up: false }
     }
 
     pub(super) fn of(parent: &Arc<Cell>, link: bool, monitor: Option<Ref>, up: bool) -> Ties {
@@ -443,6 +447,7 @@ impl Ties {
             link: link.then(|| parent.clone()),
             monitor: monitor.map(|monitor| (parent.clone(), monitor)),
             parent: Some(parent.pid),
+            leader: Some(parent.leader()),
             placed: false,
             up,
         }

@@ -30,6 +30,16 @@ impl NodeName {
         atoms().read().unwrap_or_else(PoisonError::into_inner).index.contains_key(text)
     }
 
+    /// What stands for the name in this OS process.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The name that this number stands for in this OS process.
+    pub(crate) fn of_number(number: u32) -> NodeName {
+        NodeName(number)
+    }
+
     /// The whole name, `name@host`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -30,6 +30,11 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
+    /// Whether it is `exit/2` with `kill`, which nothing can trap.
+    pub(crate) fn is_kill(&self) -> bool {
+        matches!(self, Signal::Exit { reason: ExitReason::Kill, .. })
+    }
+
     /// Whether it ties the sender to the receiver.
     pub(crate) fn makes_a_tie(&self) -> bool {
         matches!(self, Signal::Link { .. } | Signal::Monitor { .. })

@@ -64,6 +64,8 @@ act([], Results, State) -> {lists:reverse(Results), State};
 act([{die, return, _} | _], _, _) -> return;
 act([Action | Rest], Results, State) ->
     {Result, New} = act(Action, State),
+    %% See otp_agent for what this shows.
+    (Rest =/= [] andalso os:getenv("OTP_PACE") =:= "slow") andalso timer:sleep(2),
     act(Rest, [Result | Results], New).
 
 act({spawn, Node, How, Args}, State) ->

@@ -1,6 +1,11 @@
 %% One node's part in one scenario: an agent passes orders to the processes of its node, and tells the
 %% scenario how they stand. Agents send each other tokens over the connections that the signals take, so
 %% that what was sent before a token has come when the token comes.
+%%
+%% A batch has one outcome if it makes no difference when the others get to handle what is sent to them.
+%% The environment variable OTP_PACE shows the two extremes: with "slow" the acting process waits after each
+%% action until it has had its effect, with "late" nobody else runs before the batch is over. The outcomes
+%% must be those that they are without it.
 -module(otp_agent).
 -export([start/2]).
 
@@ -24,11 +29,20 @@ loop(State = #state{scenario = Scenario}) ->
             loop(report(Round, none, wait_born(Name, State)));
         %% A process acts; then everything it has sent is followed by a token.
         {act, Round, Pid, Actions, Lost, Born, Others} ->
+            Held = hold_all(Pid, Actions, Others, State),
             Pid ! {do, self(), Actions},
             {Results, State1} = wait_done(Pid, Lost, State),
             [Agent ! {token, Round, born_at(Agent, Born)} || Agent <- Others],
+            release(Held),
             loop(report(Round, Results, wait_born(born_at(self(), Born), State1)));
         {token, Round, Born} -> loop(report(Round, none, wait_born(Born, State)));
+        {hold, Agent} ->
+            Held = hold(maps:keys(State#state.alive)),
+            Agent ! {held, self()},
+            receive {token, Round, Born} ->
+                release(Held),
+                loop(report(Round, none, wait_born(Born, State)))
+            end;
         %% Everybody's token to everybody.
         {round, Round, Others} -> loop(round(Round, Others, State));
         {'DOWN', _, process, Scenario, _} -> clean(State);
@@ -55,6 +69,30 @@ loop(State = #state{scenario = Scenario}) ->
             clean(State),
             Scenario ! {clean, self()}
     end.
+
+%% Before a batch, if that is asked for: nobody but the acting process runs, here and elsewhere.
+hold_all(Pid, [_, _ | _], Others, State) ->
+    case os:getenv("OTP_PACE") of
+        "late" ->
+            [Agent ! {hold, self()} || Agent <- Others],
+            [receive {held, Agent} -> ok end || Agent <- Others],
+            hold(maps:keys(State#state.alive) -- [Pid]);
+        _ -> []
+    end;
+hold_all(_, _, _, _) -> [].
+
+hold(Pids) ->
+    [true = erlang:suspend_process(Pid) || Pid <- Pids],
+    Pids.
+
+%% In any order, and each some time after the one before.
+release(Held) ->
+    Shuffled = [Pid || {_, Pid} <- lists:sort([{rand:uniform(), Pid} || Pid <- Held])],
+    [begin
+        try erlang:resume_process(Pid) catch error:badarg -> is_dead end,
+        timer:sleep(rand:uniform(2) - 1)
+     end || Pid <- Shuffled],
+    ok.
 
 born_at(Agent, {Name, Agent}) -> Name;
 born_at(_, _) -> none.

@@ -127,7 +127,8 @@ fill(State) ->
 
 start_node(What, State = #state{next = Next}) ->
     Name = "s" ++ integer_to_list(Next) ++ "@127.0.0.1",
-    Erl = os:find_executable("erl"),
+    %% What the script erl runs in the end, with the environment that it has made for this node.
+    Erl = filename:join(os:getenv("BINDIR"), "erlexec"),
     Home = filename:dirname(code:which(?MODULE)),
     Args = ["-args_file", filename:join(Home, "erl.args"), "-pa", Home, "-name", Name,
             "-s", ?MODULE_STRING, "node_main", atom_to_list(node())],

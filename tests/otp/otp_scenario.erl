@@ -375,7 +375,8 @@ proc(Name, State) ->
 %% name, then nodedowns. What came in the step of the end is left out.
 inbox(Name, Died, State) ->
     Events = lists:reverse(maps:get(Name, State#state.inbox, [])),
-    Numbered = lists:enumerate([{Step, event(Event, State)} || {Step, Event} <- Events, Step =/= Died]),
+    Told = [{Step, event(Event, State)} || {Step, Event} <- Events, Step =/= Died],
+    Numbered = lists:zip(lists:seq(1, length(Told)), Told),
     Keyed = lists:sort([{{Step, Source, Rank, case Rank of 0 -> At; _ -> Order end}, At, [Step | Event]}
                         || {At, {Step, {Source, Rank, Order, Event}}} <- Numbered]),
     [Event || {_, _, Event} <- Keyed].

@@ -2,6 +2,8 @@
 //! whose waits have a deadline and fail loudly.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+mod puppet;
+
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -10,6 +12,9 @@ use pspawn::prelude::*;
 use pspawn::{Cookie, PoolBuilder, Spawnable};
 use rustix::process::{Signal, kill_process};
 use serde::de::DeserializeOwned;
+
+#[allow(unused_imports, reason = "each test file uses its part of it")]
+pub use self::puppet::{DOORS, Done, Door, Echo, Order, Wish};
 
 /// A pool, and a mailbox on its master that traps exits.
 pub struct TestPool {
@@ -118,104 +123,19 @@ pub struct OsPid(pub u32);
 async fn tell_os_pid(ctx: Ctx, to: Pid) {
     ctx.send(to, OsPid(std::process::id()));
 }
-remote_fn!("support": tell_os_pid, puppet);
-
-/// Does what the test's mailbox orders, and says when it has; on any node.
-async fn puppet(mut ctx: Ctx, tester: Pid) {
-    loop {
-        let done = match ctx.receive::<Order>().await {
-            Order::Trap(on) => Done::Trapped(ctx.trap_exits(on)),
-            Order::Link(to) => {
-                ctx.link(to);
-                Done::Yes
-            }
-            Order::Unlink(to) => {
-                ctx.unlink(to);
-                Done::Yes
-            }
-            Order::Monitor(to) => Done::Monitors(ctx.monitor(to)),
-            Order::Demonitor(monitor) => Done::Demonitored(ctx.demonitor(monitor)),
-            Order::Exit(to, reason) => {
-                ctx.exit(to, reason);
-                Done::Yes
-            }
-            Order::SpawnLinked(on) => {
-                let child = ctx.pool().spawn_mfa_on(on, "support", "puppet", (tester,)).await;
-                let child = child.expect("it starts");
-                ctx.link(child);
-                Done::Spawned(child)
-            }
-            Order::Settle(with) => {
-                ctx.send(with, Order::Echo(ctx.pid()));
-                ctx.receive::<Echo>().await;
-                Done::Yes
-            }
-            Order::Echo(to) => {
-                ctx.send(to, Echo);
-                continue;
-            }
-            Order::NextExit => Done::Exited(ctx.receive().await),
-            Order::NextDown => Done::Down(ctx.receive().await),
-            Order::CountNotices => {
-                let mut notices = 0;
-                while ctx.receive_within::<Exited>(Duration::ZERO).await.is_some() {
-                    notices += 1;
-                }
-                while ctx.receive_within::<Down>(Duration::ZERO).await.is_some() {
-                    notices += 1;
-                }
-                Done::Counted(notices)
-            }
-            Order::End(reason) => exit(reason),
-            Order::Panic => panic!("as ordered"),
-        };
-        ctx.send(tester, done);
-    }
-}
-
-/// What a puppet can do.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Order {
-    Trap(bool),
-    Link(Pid),
-    Unlink(Pid),
-    Monitor(Pid),
-    Demonitor(Ref),
-    Exit(Pid, ExitReason),
-    SpawnLinked(NodeName),
-    /// Returns once all signals that were sent to that puppet have arrived.
-    Settle(Pid),
-    Echo(Pid),
-    NextExit,
-    NextDown,
-    /// How many exits and downs are in its mailbox; they are taken out.
-    CountNotices,
-    /// These two are not answered.
-    End(ExitReason),
-    Panic,
-}
-
-/// What a puppet says when it has done it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Done {
-    Yes,
-    Trapped(bool),
-    Monitors(Ref),
-    Demonitored(bool),
-    Spawned(Pid),
-    Exited(Exited),
-    Down(Down),
-    Counted(u32),
-}
-
-#[derive(Serialize, Deserialize)]
-pub struct Echo;
+remote_fn!("support": tell_os_pid);
 
 impl TestPool {
-    /// Starts a puppet there.
+    /// Starts a puppet there: a function process.
     pub async fn puppet(&self, on: NodeName) -> Pid {
+        self.puppet_behind(Door::Function, on).await
+    }
+
+    /// Starts a puppet there, behind this door.
+    pub async fn puppet_behind(&self, door: Door, on: NodeName) -> Pid {
+        let (module, function) = door.puppet();
         let me = (self.inbox.pid(),);
-        self.spawn_mfa_on(on, "support", "puppet", me).await.expect("it starts")
+        self.spawn_mfa_on(on, module, function, me).await.expect("it starts")
     }
 
     /// Lets a puppet do something, and waits until it has.
@@ -232,10 +152,21 @@ impl TestPool {
 
     /// Lets `a` watch `b`, and waits until both know.
     pub async fn monitor(&mut self, a: Pid, b: Pid) -> Ref {
-        let Done::Monitors(monitor) = self.order(a, Order::Monitor(b)).await else {
+        self.monitor_as(a, b.into(), b).await
+    }
+
+    /// Lets `a` watch `b` as `object`, and waits until both know.
+    pub async fn monitor_as(&mut self, a: Pid, object: To, b: Pid) -> Ref {
+        let monitor = self.monitors(a, object).await;
+        self.order(a, Order::Settle(b)).await;
+        monitor
+    }
+
+    /// Lets `a` watch `object`.
+    pub async fn monitors(&mut self, a: Pid, object: impl Into<To>) -> Ref {
+        let Done::Monitors(monitor) = self.order(a, Order::Monitor(object.into())).await else {
             panic!("that was no answer to it");
         };
-        self.order(a, Order::Settle(b)).await;
         monitor
     }
 

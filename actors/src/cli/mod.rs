@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use pspawn::Error;
 
 mod attach;
+mod conformance;
 mod demo;
 mod kill;
 mod kinds;
@@ -48,6 +49,16 @@ pub fn scenario_main() -> ExitCode {
     pspawn::init();
     let args = ScenarioCli::parse();
     pspawn::run(|| scenario::scenario(args.scenario))
+}
+
+/// Random scenarios on pspawn and on a real Erlang/OTP, as a program of its own.
+///
+/// In an OS process that was started as a slave it is the slave, and never returns.
+#[must_use]
+pub fn conformance_main() -> ExitCode {
+    pspawn::init();
+    let args = ConformanceCli::parse();
+    pspawn::run(|| conformance::conformance(args.conformance))
 }
 
 async fn run(command: Command) -> Result<(), Error> {
@@ -86,6 +97,13 @@ struct Cli {
 struct ScenarioCli {
     #[command(flatten)]
     scenario: scenario::Scenario,
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "conformance", max_term_width = 100)]
+struct ConformanceCli {
+    #[command(flatten)]
+    conformance: conformance::Conformance,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,14 +1,17 @@
 //! `pspawn scenario`: runs files of scenarios and prints what comes of them.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use futures::StreamExt;
 use pspawn::Error;
 
+use super::out::{print, tell};
 use crate::scenario::format::{self, Document, read_documents};
-use crate::scenario::{Mode, Played, Runner, diagram, narrate};
+use crate::scenario::generate::has_one_outcome;
+use crate::scenario::{Mode, Played, RunError, Runner, diagram, narrate, narrate_trace};
 
 /// Run scenarios of links, exits, monitors and names, and print what came of each, one a line.
 #[derive(Debug, Args)]
@@ -27,9 +30,12 @@ pub(super) struct Scenario {
     /// and by which rule; instead of outcomes.
     #[arg(long)]
     narrate: bool,
-    /// Draw a Mermaid sequence diagram of it; instead of outcomes, or after the words.
+    /// Draw a Mermaid sequence diagram of each scenario; instead of outcomes, or after the words.
     #[arg(long)]
     diagram: bool,
+    /// How long a step may take until the scenario is given up, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    within: u64,
     /// How many scenarios run at the same time.
     #[arg(long, value_name = "N", default_value_t = AT_ONCE, value_parser = clap::value_parser!(u16).range(1..=64))]
     at_once: u16,
@@ -55,29 +61,36 @@ pub(super) async fn scenario(args: Scenario) -> Result<(), Error> {
         (_, true) => Mode::Mixed,
         (false, false) => Mode::Functions,
     };
-    let runner = Runner::start(mode).await?;
+    let runner = Runner::start(mode).await?.within(Duration::from_secs(args.within));
     let runs = documents.iter().map(|document| {
         let (runner, args) = (&runner, &args);
         async move {
-            match document {
+            Ok::<_, RunError>(match document {
                 Document::Scenario { scenario, .. } => {
+                    if !has_one_outcome(scenario) {
+                        let id = &scenario.id;
+                        tell(&format!("{id}: a batch in it can come out in more than one way"));
+                    }
                     let played = runner.run(scenario).await?;
-                    Ok(shown(args, scenario, &played))
+                    shown(args, scenario, &played)
                 }
                 Document::Trace { trace, .. } => {
-                    runner.run_trace(trace).await.map(|outcome| outcome.canonical())
+                    let outcome = runner.run_trace(trace).await?;
+                    match args.narrate {
+                        true => narrate_trace(trace, &outcome),
+                        false => outcome.canonical(),
+                    }
                 }
-            }
+            })
         }
     });
     let mut outcomes = futures::stream::iter(runs).buffered(args.at_once.into());
     let mut failed = None;
-    let mut out = std::io::stdout().lock();
     while let Some(outcome) = outcomes.next().await {
         match outcome {
-            Ok(line) => writeln!(out, "{line}")?,
+            Ok(line) => print(&format!("{line}\n"))?,
             Err(why) => {
-                eprintln!("{why}");
+                tell(&why.to_string());
                 failed = Some(why);
             }
         }

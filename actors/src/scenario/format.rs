@@ -17,14 +17,13 @@ mod read;
 mod trace;
 mod write;
 
-pub(in crate::scenario) use check::{pruned, pruned_trace};
+pub(in crate::scenario) use check::pruned;
 pub use outcome::{Event, Fate, Outcome, Process, in_order};
 pub use read::{Document, FormatError, read_documents};
 pub use trace::{Child, Log, Restart, Shutdown, Strategy, Trace, TraceOp, TraceOutcome, TraceStep};
 
 /// Steps that are carried out one after another, each only when the one before has come to rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// What it is called by, unique in its file.
     pub id: String,

@@ -1,6 +1,6 @@
 //! Random scenarios and traces: the same ones for the same seed, and only such as have one outcome.
 //!
-//! A scenario is written step by step beside a small [`World`] that follows what comes of it, so that most
+//! A scenario is written step by step beside a small world that follows what comes of it, so that most
 //! steps are about processes that live, and so that what several signals could decide in one way or in
 //! another is left out. The outcome itself is never taken from that world: Erlang/OTP gives it.
 
@@ -142,8 +142,8 @@ impl Style {
             }
             Style::Batches => &[(45, Batch)],
             Style::Births => &[(35, SpawnBy)],
-            Style::Losses => &[(10, KillNode), (9, MonitorNode), (9, SpawnBy), (8, Link)],
-            Style::Cuts => &[(10, Disconnect), (9, MonitorNode), (14, Link), (6, Monitor)],
+            Style::Losses => &[(13, KillNode), (9, MonitorNode), (9, SpawnBy), (8, Link)],
+            Style::Cuts => &[(24, Disconnect), (9, MonitorNode), (14, Link), (6, Monitor)],
         };
         usual.iter().chain(more).copied().collect()
     }
@@ -169,6 +169,27 @@ enum Deed {
     SpawnByDriver,
     KillNode,
     Disconnect,
+}
+
+impl Deed {
+    /// Whether somebody is likely to end of it.
+    fn is_deadly(self) -> bool {
+        match self {
+            Deed::Exit | Deed::Die | Deed::KillNode | Deed::Disconnect | Deed::Batch => true,
+            Deed::Link
+            | Deed::Unlink
+            | Deed::Monitor
+            | Deed::Demonitor
+            | Deed::Send
+            | Deed::Trap
+            | Deed::Register
+            | Deed::Unregister
+            | Deed::Whereis
+            | Deed::MonitorNode
+            | Deed::SpawnBy
+            | Deed::SpawnByDriver => false,
+        }
+    }
 }
 
 /// What a process may do in a batch; ends are chosen less often there, as they end the batch.
@@ -225,7 +246,7 @@ impl Writer {
             Style::Cuts => dice.between(3, 4),
             _ => dice.between(2, 4),
         };
-        let traps = *dice.one_of(&[15, 35, 35, 60]);
+        let traps = *dice.one_of(&[20, 40, 60, 80]);
         let processes_max = dice.between(3, 9);
         let world = World::new(nodes);
         Writer { dice, style, world, traps, processes_max, references: 0, messages: 0 }
@@ -235,7 +256,7 @@ impl Writer {
         let count = self.dice.between(8, STEPS_MAX);
         let mut steps = Vec::new();
         // Some are there from the start; the others come as they come.
-        let first = self.dice.between(2, self.processes_max.min(count / 2));
+        let first = self.dice.between(2, (self.processes_max - 1).min(count / 2));
         for _ in 0..first {
             self.push(&mut steps, Deed::SpawnByDriver);
         }
@@ -244,13 +265,18 @@ impl Writer {
         // Something happens after the shape is there.
         let count = count.max(steps.len() + 8).min(STEPS_MAX);
         let mut tries = 0;
-        while steps.len() < count && tries < 400 {
+        while steps.len() < count && tries < 600 {
             tries += 1;
-            let deed = if self.world.living().is_empty() {
-                Deed::SpawnByDriver
-            } else {
-                self.dice.weighted(&deeds)
+            let living = self.world.living().len();
+            let deed = match living {
+                0 => Deed::SpawnByDriver,
+                _ => self.dice.weighted(&deeds),
             };
+            // A scenario in which nobody is left soon has little to say.
+            let is_early = living < 4 && steps.len() * 5 < count * 4;
+            if is_early && deed.is_deadly() && self.dice.percent(80) {
+                continue;
+            }
             self.push(&mut steps, deed);
         }
         steps
@@ -310,8 +336,14 @@ impl Writer {
                 Some(Step::By { by, op: Op::Spawn(spawn, how) })
             }
             Deed::KillNode => {
-                // The first one is not lost before there is something to lose.
-                let node = self.slave()?;
+                // The first one is not lost before there is something to lose; and one that somebody
+                // has asked about is lost more often, so that there is something to hear.
+                let mut watched = self.world.watched_nodes(None);
+                watched.retain(|node| *node != Node(0));
+                let node = match self.dice.percent(60) && !watched.is_empty() {
+                    true => *self.dice.one_of(&watched),
+                    false => self.slave()?,
+                };
                 Some(Step::KillNode { node })
             }
             Deed::Disconnect => {
@@ -397,8 +429,15 @@ impl Writer {
             Deed::Unregister => Action::Unregister { name: self.name(by) },
             Deed::Whereis => Action::Whereis { name: self.name(by) },
             Deed::MonitorNode => {
-                let node = Node(self.dice.between(0, self.world.nodes - 1));
-                let on = self.dice.percent(75);
+                // What was asked is asked again, or taken back.
+                let watched = self.world.watched_nodes(Some(by));
+                let (node, on) = match self.dice.percent(60) && !watched.is_empty() {
+                    true => (*self.dice.one_of(&watched), self.dice.percent(40)),
+                    false => {
+                        let node = Node(self.dice.between(0, self.world.nodes - 1));
+                        (node, self.dice.percent(85))
+                    }
+                };
                 if self.world.node_of(by)? == node {
                     return None;
                 }
@@ -518,6 +557,9 @@ fn aim(action: &mut Action, at: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::super::format::{Document, read_documents};
     use super::*;
 
@@ -578,6 +620,34 @@ mod tests {
         let cutting = having(|step| matches!(step, Step::Disconnect { .. }));
         assert!((100..220).contains(&killing), "{killing}");
         assert!((60..140).contains(&cutting), "{cutting}");
+    }
+
+    #[test]
+    fn what_is_recorded_has_one_outcome() {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/otp");
+        let mut count = 0;
+        for folder in ["scenarios", "traces", "recorded"] {
+            for entry in fs::read_dir(tests.join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                let text = fs::read_to_string(&path).unwrap();
+                let read = read_documents(&text).unwrap_or_else(|why| {
+                    panic!("{}", why.in_file(&path.display().to_string()));
+                });
+                for document in read {
+                    count += 1;
+                    match document {
+                        Document::Scenario { scenario, expect } => {
+                            assert!(expect.is_some(), "{} is not recorded", scenario.id);
+                            assert!(has_one_outcome(&scenario), "{}", scenario.id);
+                        }
+                        Document::Trace { trace, expect } => {
+                            assert!(expect.is_some(), "{} is not recorded", trace.id);
+                        }
+                    }
+                }
+            }
+        }
+        assert!(count > 500, "{count}");
     }
 
     fn written(document: &Document) -> String {

@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use pspawn::Error;
 
+pub mod compare;
 pub mod format;
 pub mod generate;
 mod nodes;
@@ -17,7 +19,7 @@ mod sweeper;
 mod traces;
 
 pub use run::{Happened, Played, RunError};
-pub use story::{diagram, narrate};
+pub use story::{diagram, narrate, narrate_trace};
 
 use format::{Scenario, Trace, TraceOutcome};
 use nodes::Nodes;
@@ -50,6 +52,7 @@ impl Mode {
 pub struct Runner {
     nodes: Rc<Nodes>,
     mode: Mode,
+    within: Duration,
     runs: Rc<Cell<u64>>,
 }
 
@@ -59,13 +62,20 @@ impl Runner {
     /// # Errors
     /// If the node cannot be started.
     pub async fn start(mode: Mode) -> Result<Runner, Error> {
-        Ok(Runner { nodes: Rc::new(Nodes::start().await?), mode, runs: Rc::default() })
+        let nodes = Rc::new(Nodes::start().await?);
+        Ok(Runner { nodes, mode, within: WITHIN, runs: Rc::default() })
     }
 
     /// The same nodes with processes of another kind.
     #[must_use]
     pub fn with_mode(&self, mode: Mode) -> Runner {
         Runner { mode, ..self.clone() }
+    }
+
+    /// The same nodes; a step that takes longer than this is given up.
+    #[must_use]
+    pub fn within(&self, within: Duration) -> Runner {
+        Runner { within, ..self.clone() }
     }
 
     /// Runs a scenario.
@@ -77,7 +87,7 @@ impl Runner {
     pub async fn run(&self, scenario: &Scenario) -> Result<Played, RunError> {
         let number = self.runs.get() + 1;
         self.runs.set(number);
-        run::run(scenario, &self.nodes, self.mode, number).await
+        run::run(scenario, &self.nodes, self.mode, self.within, number).await
     }
 
     /// Runs a supervisor's trace.
@@ -87,7 +97,7 @@ impl Runner {
     /// # Cancel safety
     /// Not cancel safe: its processes stay.
     pub async fn run_trace(&self, trace: &Trace) -> Result<TraceOutcome, RunError> {
-        traces::run_trace(trace, &self.nodes, self.mode).await
+        traces::run_trace(trace, &self.nodes, self.mode, self.within).await
     }
 
     /// Ends the nodes.
@@ -101,3 +111,6 @@ impl Runner {
         }
     }
 }
+
+/// No step takes longer, whatever else the machine does.
+const WITHIN: Duration = Duration::from_secs(30);

@@ -58,6 +58,7 @@ pub(super) async fn run(
     scenario: &Scenario,
     nodes: &Nodes,
     mode: Mode,
+    within: Duration,
     run: u64,
 ) -> Result<Played, RunError> {
     let fails = |why: String| RunError { id: scenario.id.clone(), step: 0, why };
@@ -69,6 +70,7 @@ pub(super) async fn run(
     let mut play = Play {
         ctx: nodes.pool.mailbox(),
         mode,
+        within,
         prefix: format!("{run}."),
         cast: cast
             .into_iter()
@@ -99,6 +101,8 @@ pub(super) async fn run(
 struct Play {
     ctx: Ctx,
     mode: Mode,
+    /// No wait for its processes is longer.
+    within: Duration,
     /// What makes its registered names its own.
     prefix: String,
     cast: Vec<Site>,
@@ -384,9 +388,11 @@ impl Play {
         self.heard.round += 1;
         self.heard.swept = 0;
         let (round, sweepers) = (self.heard.round, self.sweepers());
+        let down = self.cast.iter().filter(|site| site.down);
+        let lost: Vec<Pid> = down.filter_map(|site| site.sweeper).collect();
         for sweeper in &sweepers {
             let others = sweepers.iter().copied().filter(|other| other != sweeper).collect();
-            self.ctx.send(*sweeper, Sweep::Round { round, others });
+            self.ctx.send(*sweeper, Sweep::Round { round, others, lost: lost.clone() });
         }
         self.until("all that was sent to arrive", |play| play.heard.swept == sweepers.len()).await
     }
@@ -407,8 +413,8 @@ impl Play {
 
     async fn until(&mut self, what: &str, done: impl Fn(&Play) -> bool) -> Result<(), String> {
         while !done(self) {
-            let Some(letter) = self.ctx.receive_any_within(DEADLINE).await else {
-                return Err(format!("waited {DEADLINE:?} for {what}"));
+            let Some(letter) = self.ctx.receive_any_within(self.within).await else {
+                return Err(format!("waited {:?} for {what}", self.within));
             };
             let letter = match letter.open::<Said>() {
                 Ok(said) => {
@@ -556,6 +562,3 @@ pub(super) fn word(reason: &ExitReason) -> String {
 fn text_of(value: &pspawn::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
-
-/// No wait for a scenario's processes is longer.
-const DEADLINE: Duration = Duration::from_secs(30);

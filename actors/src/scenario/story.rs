@@ -9,10 +9,12 @@ use super::format::{Action, Death, Event, How, Node, Op, Scenario, Spawn, Step, 
 use super::run::{Happened, Played};
 
 mod diagram;
+mod family;
 mod rule;
 mod words;
 
 pub use diagram::diagram;
+pub use family::narrate_trace;
 pub use words::narrate;
 
 use rule::Rule;

@@ -11,8 +11,9 @@ use super::player::{Said, Saying};
 /// What the driver wants of a sweeper.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Sweep {
-    /// To send a token to each of these and say when all have come back.
-    Round { round: u32, others: Vec<Pid> },
+    /// To send a token to each of these and say when all have come back; before that, to wait until nothing
+    /// that was sent to those, who are lost with their nodes, is still looking for a way there.
+    Round { round: u32, others: Vec<Pid>, lost: Vec<Pid> },
     /// To cut the connection to this node.
     Cut(NodeName),
 }
@@ -32,7 +33,10 @@ async fn sweeper(mut ctx: Ctx, driver: Pid) {
     loop {
         let letter = ctx.receive_any().await;
         let letter = match letter.open::<Sweep>() {
-            Ok(Sweep::Round { round, others }) => {
+            Ok(Sweep::Round { round, others, lost }) => {
+                if !lost.is_empty() {
+                    all_down(&mut ctx, &lost).await;
+                }
                 (this_round, missing) = (round, others.len());
                 if others.is_empty() {
                     say(&ctx, Saying::Swept(round));
@@ -69,3 +73,14 @@ async fn sweeper(mut ctx: Ctx, driver: Pid) {
     }
 }
 remote_fn!("scenario": sweeper);
+
+/// Waits until these are known to be gone. What others have sent there went the same way before.
+async fn all_down(ctx: &mut Ctx, lost: &[Pid]) {
+    for pid in lost {
+        let watch = ctx.monitor(*pid);
+        let fired = |down: &Down| down.monitor == watch;
+        ctx.receive_matching(|letter| letter.get::<Down>().is_some_and(fired)).await;
+    }
+    // Others hear of the same loss in the same moment, on the thread that also keeps the timers.
+    ctx.receive_matching_within(Duration::ZERO, |_| false).await;
+}

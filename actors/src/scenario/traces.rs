@@ -21,6 +21,7 @@ pub(super) async fn run_trace(
     trace: &Trace,
     nodes: &Nodes,
     mode: Mode,
+    within: Duration,
 ) -> Result<TraceOutcome, RunError> {
     let fails = |step, why: String| RunError { id: trace.id.clone(), step, why };
     let cast = nodes.take(3, false).await.map_err(|why| fails(0, why.to_string()))?;
@@ -28,7 +29,7 @@ pub(super) async fn run_trace(
     let clerk = pool.spawn_on::<Clerk>(pool.here(), fails_of.collect()).await;
     let clerk = clerk.map_err(|why| fails(0, why.to_string()))?;
     let (ctx, parent) = (pool.mailbox(), pool.mailbox());
-    let mut play = Play { ctx, parent, clerk, cast, mode, children: 0, sup: None };
+    let mut play = Play { ctx, parent, clerk, cast, mode, within, children: 0, sup: None };
     let mut steps = Vec::new();
     for at in 0..=trace.ops.len() {
         let step = match at.checked_sub(1) {
@@ -51,6 +52,8 @@ struct Play {
     clerk: RemoteAddr<Clerk>,
     cast: Vec<NodeName>,
     mode: Mode,
+    /// No wait for a child is longer.
+    within: Duration,
     /// How many specs were made: they are spread over the nodes in turn.
     children: usize,
     /// None before its start and after its end.
@@ -135,8 +138,8 @@ impl Play {
         let fired = |down: &Down| down.monitor == watch;
         let ended = self
             .ctx
-            .receive_matching_within(DEADLINE, |letter| letter.get::<Down>().is_some_and(fired));
-        ended.await.map(drop).ok_or_else(|| format!("waited {DEADLINE:?} for a child to end"))
+            .receive_matching_within(self.within, |letter| letter.get::<Down>().is_some_and(fired));
+        ended.await.map(drop).ok_or_else(|| format!("waited {:?} for a child to end", self.within))
     }
 
     /// What is to be seen when the supervisor has nothing more to do.
@@ -164,7 +167,7 @@ impl Play {
 
     /// The reason that the supervisor's parent hears.
     async fn ended(&mut self, sup: Pid) -> Result<String, String> {
-        let ended = self.parent.receive_matching_within(DEADLINE, |letter| {
+        let ended = self.parent.receive_matching_within(self.within, |letter| {
             letter.get::<Exited>().is_some_and(|exited| exited.pid == sup)
         });
         let letter = ended.await.ok_or("the supervisor ended, and its parent did not hear")?;
@@ -173,7 +176,7 @@ impl Play {
 
     async fn log(&self) -> Result<Vec<Log>, String> {
         let told = self.clerk.send(TakeLog).await.map_err(|why| why.to_string())?;
-        Ok(told.into_iter().map(Report::as_log).collect())
+        Ok(told.into_iter().map(Report::into_log).collect())
     }
 
     async fn running(&self, sup: &SupervisorRef, id: &str) -> Result<Option<Pid>, String> {
@@ -321,7 +324,7 @@ enum Report {
 }
 
 impl Report {
-    fn as_log(self) -> Log {
+    fn into_log(self) -> Log {
         match self {
             Report::Start(id) => Log::Start(id),
             Report::Fail(id) => Log::Fail(id),
@@ -403,7 +406,5 @@ remote_actor!(Clerk as "scenario_clerk", new(fails: HashMap<String, u32>) = Cler
 
 /// The period of a trace's intensity.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// No wait for a child is longer.
-const DEADLINE: Duration = Duration::from_secs(30);
 /// With this a child ends that may not start.
 const NOT_YET: &str = "not_yet";

@@ -326,6 +326,15 @@ fn a_monitor_by_name_stays_with_who_had_the_name_and_says_the_name_m10() {
 }
 
 #[test]
+fn a_monitor_on_oneself_is_none_by_name_either_m9() {
+    let mut world = World::new(1);
+    let monitor = Ref::new(pid(0).node(), Incarnation(1), 99);
+    world.act(0, |life, out| life.monitor(To::Name("0".to_owned(), pid(0).node()), monitor, out));
+    world.rest();
+    assert!(world.lives[0].monitors().is_empty());
+}
+
+#[test]
 fn each_request_to_watch_a_node_is_one_notice_n1_n3() {
     let node = pid(2).node();
     let mut world = World::new(3);
@@ -417,7 +426,7 @@ proptest! {
                 Act::Link(a, b) => world.act(a, |life, out| life.link(pid(b), out)),
                 Act::Unlink(a, b) => world.act(a, |life, out| life.unlink(pid(b), out)),
                 Act::Monitor(a, b) if world.lives[a].is_running() => { world.monitor(a, b); }
-                Act::MonitorByName(a, b) if world.lives[a].is_running() && a != b => {
+                Act::MonitorByName(a, b) if world.lives[a].is_running() => {
                     world.refs += 1;
                     let monitor = Ref::new(pid(a).node(), Incarnation(1), world.refs);
                     let to = To::Name(b.to_string(), pid(b).node());

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, How, Node, Op, Scenario, Spawn, Step, Target, Trace, TraceOp};
+use super::{Action, How, Node, Op, Scenario, Spawn, Step, Target, Trace};
 
 /// The step at fault, if it is one step's, and what is wrong.
 type Fault = (Option<usize>, String);
@@ -26,19 +26,6 @@ pub(super) fn trace(trace: &Trace) -> Result<(), Fault> {
     for child in &trace.children {
         if !ids.insert(&child.id) {
             return Err((None, format!("two children have the id {:?}", child.id)));
-        }
-    }
-    for op in &trace.ops {
-        if let TraceOp::Start(child) = op {
-            ids.insert(&child.id);
-        }
-    }
-    for (at, op) in trace.ops.iter().enumerate() {
-        // An id that nobody ever has is how `not_found` is asked for, but not for these.
-        if let TraceOp::Fail { id, .. } = op
-            && !ids.contains(id)
-        {
-            return Err((Some(at), format!("{id:?} is no child of this trace")));
         }
     }
     Ok(())
@@ -67,21 +54,12 @@ pub(in crate::scenario) fn pruned(scenario: &Scenario) -> Scenario {
     Scenario { steps, ..scenario.clone() }
 }
 
-/// A trace without the ops that are about no child of it.
-pub(in crate::scenario) fn pruned_trace(trace: &Trace) -> Trace {
-    let mut pruned = trace.clone();
-    while let Err((Some(at), _)) = self::trace(&pruned) {
-        pruned.ops.remove(at);
-    }
-    pruned
-}
-
 /// What the steps so far have made.
 #[derive(Default)]
 struct Known {
     nodes: usize,
-    /// Where each process was meant to live.
-    processes: BTreeMap<String, Node>,
+    /// Where each process lives; none if its node was down: then it is the spawner's, and dead.
+    processes: BTreeMap<String, Option<Node>>,
     references: BTreeSet<String>,
     down: BTreeSet<Node>,
 }
@@ -131,7 +109,7 @@ impl Known {
         }
     }
 
-    fn action(&mut self, home: Node, action: &Action) -> Result<(), String> {
+    fn action(&mut self, home: Option<Node>, action: &Action) -> Result<(), String> {
         match action {
             Action::Link { to } | Action::Unlink { to } | Action::Exit { to, .. } => {
                 self.process(to).map(drop)
@@ -148,7 +126,7 @@ impl Known {
             Action::Unregister { name } | Action::Whereis { name } => plain(name),
             Action::MonitorNode { node, .. } => {
                 self.node(*node)?;
-                if *node == home {
+                if Some(*node) == home {
                     return Err(format!("{node} is its own node: expected another one"));
                 }
                 Ok(())
@@ -163,7 +141,7 @@ impl Known {
         plain(&spawn.name)?;
         match self.processes.entry(spawn.name.clone()) {
             Entry::Vacant(free) => {
-                free.insert(spawn.node);
+                free.insert((!self.down.contains(&spawn.node)).then_some(spawn.node));
                 Ok(())
             }
             Entry::Occupied(_) => Err(format!("an earlier step has spawned {:?}", spawn.name)),
@@ -188,7 +166,7 @@ impl Known {
         }
     }
 
-    fn process(&self, name: &str) -> Result<Node, String> {
+    fn process(&self, name: &str) -> Result<Option<Node>, String> {
         let home = self.processes.get(name).copied();
         home.ok_or_else(|| format!("no earlier step has spawned {name:?}"))
     }

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 /// What happens to one supervisor. The period of its intensity never ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Trace {
     /// What it is called by, unique in its file.
     pub id: String,

@@ -14,13 +14,15 @@ pub(super) struct Batch {
     by: String,
     /// As things will stand when all of the actions have had their effect.
     world: World,
+    /// The same, but nobody has ended: who ends may do so late, and be tied to others until then.
+    before: World,
     actions: Vec<Action>,
     /// Those who end because of the signals so far.
     doomed: BTreeSet<String>,
     /// Those of them to whom the signal was sent: what is sent to them later finds them dead.
     struck: BTreeSet<String>,
-    /// Those of the struck who were linked with the acting process then, and those to whom it has linked
-    /// itself though they were dead: an exit signal from them is on its way.
+    /// Those from whom an exit signal is on its way: the doomed who were linked with the acting process, the
+    /// dead to whom it has linked itself, and itself if it traps its own.
     answering: BTreeSet<String>,
     /// Those to whom it has sent a link or a monitor in this batch.
     tied: BTreeSet<String>,
@@ -28,15 +30,19 @@ pub(super) struct Batch {
     firing: BTreeSet<String>,
     /// Lost nodes of which a nodedown is on its way.
     owing: BTreeSet<Node>,
-    /// Whether it must not know more of it: nothing may follow.
+    /// Whether nothing should follow.
     is_over: bool,
+    /// Whether the acting process has ended itself.
+    has_ended: bool,
 }
 
 /// What becomes of a batch with one more action.
 enum Verdict {
     /// It has one outcome, and more may follow.
     Goes,
-    /// It has one outcome if nothing follows.
+    /// It has one outcome if nothing follows: the acting process ends at some time soon.
+    MayEnd,
+    /// It has one outcome: the acting process ends at once.
     Ends,
     /// It has more than one outcome.
     Wavers,
@@ -47,6 +53,7 @@ impl Batch {
     pub(super) fn new(world: World, by: &str) -> Batch {
         Batch {
             by: by.to_owned(),
+            before: world.clone(),
             world,
             actions: Vec::new(),
             doomed: BTreeSet::new(),
@@ -56,11 +63,17 @@ impl Batch {
             firing: BTreeSet::new(),
             owing: BTreeSet::new(),
             is_over: false,
+            has_ended: false,
         }
     }
 
     /// Adds an action, unless the batch would have more than one outcome then; says whether it has.
     pub(super) fn try_push(&mut self, action: Action) -> bool {
+        if self.has_ended {
+            // Nothing that follows is done.
+            self.actions.push(action);
+            return true;
+        }
         if self.is_over {
             return false;
         }
@@ -75,9 +88,17 @@ impl Batch {
         match self.judge(&action) {
             Verdict::Wavers => return false,
             Verdict::Goes => {}
-            Verdict::Ends => self.is_over = true,
+            Verdict::MayEnd => self.is_over = true,
+            Verdict::Ends => {
+                self.is_over = true;
+                self.has_ended = true;
+            }
         }
+        let dead = self.world.dead().len();
         self.world.act(&self.by, &action);
+        if self.world.dead().len() == dead {
+            self.before.act(&self.by, &action);
+        }
         self.actions.push(action);
         true
     }
@@ -105,16 +126,13 @@ impl Batch {
                 let is_calm = self.doomed.is_empty() && self.answering.is_empty();
                 if is_calm { Verdict::Goes } else { Verdict::Wavers }
             }
-            Action::Register { proc, .. } => {
-                if self.doomed.contains(proc) {
-                    Verdict::Wavers
-                } else {
+            // A doomed process's name may be free already, and it may be dead already.
+            Action::Register { .. } | Action::Unregister { .. } => {
+                if self.doomed.is_empty() {
                     Verdict::Goes
+                } else {
+                    Verdict::Wavers
                 }
-            }
-            Action::Unregister { .. } => {
-                // A doomed process's name may be free already.
-                if self.doomed.is_empty() { Verdict::Goes } else { Verdict::Wavers }
             }
             Action::MonitorNode { node, on } => {
                 if !on && self.owing.contains(node) {
@@ -144,7 +162,10 @@ impl Batch {
             self.answering.insert(to.to_owned());
             return Verdict::Goes;
         }
-        self.die("noproc")
+        match self.die("noproc") {
+            Verdict::Ends => Verdict::MayEnd,
+            verdict => verdict,
+        }
     }
 
     fn monitor(&mut self, to: &Target, reference: &str) -> Verdict {
@@ -170,7 +191,11 @@ impl Batch {
         if to == self.by {
             let ends = reason == "kill" || !self.world.traps(to);
             return match (ends, reason) {
-                (false, _) => Verdict::Goes,
+                (false, _) => {
+                    // The signal may not have become a message yet when the trap is turned off.
+                    self.answering.insert(to.to_owned());
+                    Verdict::Goes
+                }
                 (true, "kill") => self.die("killed"),
                 (true, reason) => self.die(reason),
             };
@@ -182,7 +207,7 @@ impl Batch {
         if !ends || !self.world.is_alive(to) {
             return Verdict::Goes;
         }
-        let doomed = self.world.doomed_with(to);
+        let doomed = self.before.doomed_with(to);
         // Whether a tie came before the end of somebody who is doomed with the receiver, nobody knows.
         let is_tied = doomed.iter().any(|name| name != to && self.tied.contains(name));
         if is_tied || !doomed.is_disjoint(&self.doomed) {
@@ -191,19 +216,18 @@ impl Batch {
         let ends_itself = doomed.contains(&self.by);
         self.struck.insert(to.to_owned());
         for name in &doomed {
-            if self.world.is_linked(&self.by, name) {
+            if self.before.is_linked(&self.by, name) {
                 self.answering.insert(name.clone());
             }
         }
         self.doomed.extend(doomed);
-        if ends_itself { Verdict::Ends } else { Verdict::Goes }
+        if ends_itself { Verdict::MayEnd } else { Verdict::Goes }
     }
 
     /// The acting process ends; so do those who are doomed with it, if the reason is not normal.
     fn die(&mut self, reason: &str) -> Verdict {
-        let partners = self.world.partners(&self.by);
-        let mut concerned = self.world.doomed_with(&self.by);
-        concerned.extend(partners);
+        let mut concerned = self.before.doomed_with(&self.by);
+        concerned.extend(self.before.partners(&self.by));
         if reason != "normal" && !concerned.is_disjoint(&self.doomed) {
             return Verdict::Wavers;
         }

@@ -17,6 +17,8 @@ pub(super) struct World {
     /// Every reference that a step has named.
     references: Vec<String>,
     names: BTreeMap<(Node, String), String>,
+    /// Who has asked to hear of which node's loss, also if that was taken back.
+    node_watchers: BTreeSet<(String, Node)>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,7 +47,16 @@ impl World {
             monitors: BTreeMap::new(),
             references: Vec::new(),
             names: BTreeMap::new(),
+            node_watchers: BTreeSet::new(),
         }
+    }
+
+    /// The nodes that are up and that this process has asked about; none: that anybody has.
+    pub(super) fn watched_nodes(&self, by: Option<&str>) -> Vec<Node> {
+        let watchers = self.node_watchers.iter();
+        let asked = watchers.filter(|(who, _)| by.is_none_or(|by| by == who));
+        let nodes: BTreeSet<Node> = asked.map(|(_, node)| *node).collect();
+        nodes.into_iter().filter(|node| !self.is_lost(*node)).collect()
     }
 
     /// Carries a step out.
@@ -144,6 +155,9 @@ impl World {
                 if let Some(node) = self.node_of(by) {
                     self.names.remove(&(node, name.clone()));
                 }
+            }
+            Action::MonitorNode { node, on: true } => {
+                self.node_watchers.insert((by.to_owned(), *node));
             }
             Action::Send { .. } | Action::Whereis { .. } | Action::MonitorNode { .. } => {}
         }
