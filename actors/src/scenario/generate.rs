@@ -142,8 +142,8 @@ impl Style {
             }
             Style::Batches => &[(45, Batch)],
             Style::Births => &[(35, SpawnBy)],
-            Style::Losses => &[(13, KillNode), (9, MonitorNode), (9, SpawnBy), (8, Link)],
-            Style::Cuts => &[(24, Disconnect), (9, MonitorNode), (14, Link), (6, Monitor)],
+            Style::Losses => &[(12, KillNode), (18, MonitorNode), (9, SpawnBy), (8, Link)],
+            Style::Cuts => &[(24, Disconnect), (14, MonitorNode), (14, Link), (6, Monitor)],
         };
         usual.iter().chain(more).copied().collect()
     }
@@ -340,7 +340,7 @@ impl Writer {
                 // has asked about is lost more often, so that there is something to hear.
                 let mut watched = self.world.watched_nodes(None);
                 watched.retain(|node| *node != Node(0));
-                let node = match self.dice.percent(60) && !watched.is_empty() {
+                let node = match self.dice.percent(80) && !watched.is_empty() {
                     true => *self.dice.one_of(&watched),
                     false => self.slave()?,
                 };
@@ -431,8 +431,8 @@ impl Writer {
             Deed::MonitorNode => {
                 // What was asked is asked again, or taken back.
                 let watched = self.world.watched_nodes(Some(by));
-                let (node, on) = match self.dice.percent(60) && !watched.is_empty() {
-                    true => (*self.dice.one_of(&watched), self.dice.percent(40)),
+                let (node, on) = match self.dice.percent(75) && !watched.is_empty() {
+                    true => (*self.dice.one_of(&watched), self.dice.percent(55)),
                     false => {
                         let node = Node(self.dice.between(0, self.world.nodes - 1));
                         (node, self.dice.percent(85))
