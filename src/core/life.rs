@@ -94,6 +94,8 @@ struct Ties {
     /// Nodes that I watch.
     nodes: HashMap<NodeName, NodeWatch>,
     unlinks: u64,
+    /// LK-5: what a doomed life answers comes after what its end tells, as all goes to the same.
+    late: Vec<Effect>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -341,7 +343,11 @@ impl Life {
             {
                 **last = reason.clone();
             }
-            out.extend(answer_of_nobody(self.me, signal));
+            let answer = answer_of_nobody(self.me, signal);
+            match self.state {
+                State::Doomed(_) => self.ties().late.extend(answer),
+                State::Running | State::Ended(_) => out.extend(answer),
+            }
             return;
         }
         match signal {
@@ -480,7 +486,7 @@ impl Life {
         self.state = State::Ended(Box::new(reason.clone()));
         let Some(ties) = self.ties.take() else { return Some(reason) };
         let from = self.me;
-        let Ties { links, watching, watchers, nodes: _, unlinks: _ } = *ties;
+        let Ties { links, watching, watchers, nodes: _, unlinks: _, late } = *ties;
         for (to, link) in links {
             match link.state {
                 LinkState::Active => {
@@ -503,6 +509,7 @@ impl Life {
                 tell(out, who, Signal::Demonitor { from, monitor });
             }
         }
+        out.extend(late);
         Some(reason)
     }
 

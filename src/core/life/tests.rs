@@ -401,6 +401,19 @@ fn a_link_that_gets_lost_on_its_way_leaves_the_one_of_the_other_side_lk4() {
     }
 }
 
+#[test]
+fn what_a_doomed_life_answers_comes_after_what_its_end_tells_lk5() {
+    let mut world = World::new(3);
+    let before = world.monitor(0, 2);
+    world.exit(0, 2, ExitReason::Kill);
+    let after = world.monitor(0, 2);
+    while world.step(0) {} // all has arrived, and its code has not stopped yet
+    world.end(2, ExitReason::Normal);
+    world.rest();
+    let down = |monitor, reason| Notice::Down { monitor, object: pid(2).into(), reason };
+    assert_eq!(world.inbox[0], [down(before, ExitReason::Killed), down(after, ExitReason::NoProc)]);
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Link(usize, usize),
