@@ -41,11 +41,6 @@ impl<A: Spawnable> RemoteAddr<A> {
         RemoteAddr { pid, node: Some(node), actor: PhantomData }
     }
 
-    /// The address of whoever has this pid, seen from this node.
-    pub(crate) fn at(pid: Pid, node: Option<Arc<Node>>) -> RemoteAddr<A> {
-        RemoteAddr { pid, node, actor: PhantomData }
-    }
-
     /// The actor's pid.
     #[must_use]
     pub fn pid(&self) -> Pid {

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::actor::Spawnable;
-use crate::addr::{RemoteAddr, home};
+use crate::addr::home;
 use crate::core::restart::{Answer, Call};
 use crate::node::Node;
 use crate::node::ambient::decoding_node;
@@ -166,12 +166,6 @@ impl SupervisorRef {
         let mut supervisor = self.clone();
         supervisor.path.push(id.into());
         supervisor
-    }
-
-    /// The address of an actor that is known by its pid: a child of a simple_one_for_one supervisor.
-    #[must_use]
-    pub fn addr<A: Spawnable>(&self, pid: Pid) -> RemoteAddr<A> {
-        RemoteAddr::at(pid, self.node.clone())
     }
 
     /// Its pid at this moment.

@@ -50,8 +50,7 @@ impl Node {
 
     /// The actor of this pid, if it lives on this node in this life of it.
     pub(crate) fn cell_of(&self, pid: Pid) -> Option<Arc<Cell>> {
-        let mine = pid.node() == self.name && pid.incarnation() == self.incarnation;
-        if mine { self.table.get(pid.number()) } else { None }
+        if self.is_home_of(pid) { self.table.get(pid.number()) } else { None }
     }
 
     /// An actor has ended; `effects` are for whoever is tied to it.

@@ -31,7 +31,7 @@ impl<A: Spawnable> ChildRef<A> {
         let node = self.supervisor.home().map_err(|_| SendError::NoNode)?;
         let until = node.now() + node.config.times.call;
         let pid = self.pid(None, until).await?;
-        Ok(RemoteAddr::at(pid, Some(node)))
+        Ok(RemoteAddr::new(pid, node))
     }
 
     /// Sends a message to whoever is the child now, and awaits the answer. While the child is being

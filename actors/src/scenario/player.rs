@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use pspawn::prelude::*;
+use pspawn::{Spawn, Watches};
 
 use super::format::Death;
 
@@ -242,36 +243,21 @@ fn die(death: &Death) -> ControlFlow<()> {
     }
 }
 
-/// Awaits the start of another process, of either kind.
-macro_rules! start {
-    ($me:expr, $act:expr) => {{
-        let SpawnAct { part, on, actix, link, monitor } = $act;
-        let args = (part.clone(),);
-        macro_rules! tied {
-            ($spawn:expr) => {{
-                let spawn = $spawn.on(on);
-                let spawn = if link { spawn.link() } else { spawn };
-                (spawn, monitor.is_some())
-            }};
-        }
-        if actix {
-            let (spawn, watched) = tied!($me.spawn_actor::<Player>(part));
-            Box::pin(async move {
-                match watched {
-                    true => spawn.monitor().await.map(|(it, monitor)| (it.pid(), Some(monitor))),
-                    false => spawn.await.map(|it| (it.pid(), None)),
-                }
-            }) as Starting
-        } else {
-            let (spawn, watched) = tied!($me.spawn_fn("scenario", "player", args));
-            Box::pin(async move {
-                match watched {
-                    true => spawn.monitor().await.map(|(pid, monitor)| (pid, Some(monitor))),
-                    false => spawn.await.map(|pid| (pid, None)),
-                }
-            }) as Starting
-        }
-    }};
+/// Starts another process as it was ordered.
+fn starting<T: 'static, P: Watches + 'static>(
+    spawn: Spawn<T, P>,
+    act: &SpawnAct,
+    pid: fn(&T) -> Pid,
+) -> Starting {
+    let spawn = spawn.on(act.on);
+    let spawn = if act.link { spawn.link() } else { spawn };
+    match act.monitor {
+        Some(_) => Box::pin(async move {
+            let (it, monitor) = spawn.monitor().await?;
+            Ok((pid(&it), Some(monitor)))
+        }),
+        None => Box::pin(async move { Ok((pid(&spawn.await?), None)) }),
+    }
 }
 
 type Starting =
@@ -292,7 +278,7 @@ async fn player(mut ctx: Ctx, part: Part) {
             },
             Ok(Order::Spawn(act)) => {
                 let reference = act.monitor.clone();
-                let spawned = start!(ctx, act).await;
+                let spawned = ctx.start(&act).await;
                 record.spawned(&mut ctx, reference, spawned);
                 continue;
             }
@@ -355,7 +341,7 @@ impl Handler<Order> for Player {
             }
             Order::Spawn(act) => {
                 let reference = act.monitor.clone();
-                let starting = start!(ctx, act).into_actor(self);
+                let starting = ctx.start(&act).into_actor(self);
                 ctx.wait(starting.map(|spawned, player, ctx| {
                     player.0.spawned(ctx, reference, spawned);
                 }));
@@ -414,6 +400,7 @@ trait Hands {
     fn who_is(&self, name: &str) -> Option<Pid>;
     fn watch_node(&mut self, node: NodeName, on: bool);
     fn state(&self) -> State;
+    fn start(&self, act: &SpawnAct) -> Starting;
 }
 
 macro_rules! hands {
@@ -461,6 +448,15 @@ macro_rules! hands {
                     name: self.name(),
                     links: self.links(),
                     monitors: self.monitors(),
+                }
+            }
+            fn start(&self, act: &SpawnAct) -> Starting {
+                let part = act.part.clone();
+                match act.actix {
+                    true => starting(self.spawn_actor::<Player>(part), act, RemoteAddr::pid),
+                    false => {
+                        starting(self.spawn_fn("scenario", "player", (part,)), act, |pid| *pid)
+                    }
                 }
             }
         }
