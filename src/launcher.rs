@@ -83,6 +83,12 @@ pub trait Launcher: Send + Sync {
         None
     }
 
+    /// Asked when its last slave is gone: has that ended in which all of them ran, a batch job say, and why? Then the pool
+    /// ends, too. May take its time.
+    fn is_over(&self) -> Option<String> {
+        None
+    }
+
     /// Whether slaves started by it run on the machine, and in the network, of their master.
     fn is_local(&self) -> bool {
         false

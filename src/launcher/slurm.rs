@@ -79,6 +79,19 @@ impl Launcher for Slurm {
         Ok(srun)
     }
 
+    fn is_over(&self) -> Option<String> {
+        let told = Command::new("squeue").args(["-h", "-o", "%T", "-j", &self.job]).output().ok()?;
+        let state = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+        let unknown = String::from_utf8_lossy(&told.stderr).contains("Invalid job id");
+        let runs = matches!(state.as_str(), "RUNNING" | "SUSPENDED" | "RESIZING" | "CONFIGURING");
+        match (told.status.success(), runs) {
+            (true, true) => None,
+            (true, false) => Some(format!("Slurm job {} is over: {}", self.job, ended(&state))),
+            // It may be that the controller cannot be reached at the moment.
+            (false, _) => unknown.then(|| format!("Slurm job {} is over", self.job)),
+        }
+    }
+
     fn explain(&self, order: &Order<'_>, silence: &Silence<'_>) -> Option<StartFault> {
         let line = silence.stderr.lines().find(|line| line.contains("error:"))?;
         let (job, host) = (&self.job, order.host());
@@ -86,4 +99,9 @@ impl Launcher for Slurm {
             format!("what Slurm thinks of it: scontrol show node {host}; scontrol show job {job}");
         Some(StartFault::new(StartStep::Login, line.trim()).remedy(remedy))
     }
+}
+
+/// A job that is not listed any more has no state.
+fn ended(state: &str) -> &str {
+    if state.is_empty() { "ENDED" } else { state }
 }

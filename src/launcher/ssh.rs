@@ -75,6 +75,7 @@ impl Launcher for Ssh {
         let fault =
             |step, why: &str, remedy: String| Some(StartFault::new(step, why).remedy(remedy));
         let name = host.host();
+        let user = host.user().map(|user| format!("{user}@")).unwrap_or_default();
         if let Some(why) = said(&["Could not resolve hostname", "not known"]) {
             let remedy = format!(
                 "check the name in the hosts file; if it is an alias, give it a HostName in ~/.ssh/config; \
@@ -95,7 +96,7 @@ impl Launcher for Ssh {
         }
         if let Some(why) = said(&["Permission denied", "Too many authentication failures"]) {
             let remedy = format!(
-                "let us in without a password: ssh-copy-id {name}, or start an agent; try: {typed} true"
+                "let us in without a password: ssh-copy-id {user}{name}, or start an agent; try: {typed} true"
             );
             return fault(StartStep::Login, why, remedy);
         }

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{Either, join_all, select};
 use slog::{info, warn};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::answer::Return;
@@ -385,6 +386,18 @@ impl Handler<SlaveGone> for Master {
             let _ = starting.send(Err(why));
         }
         self.stopped_if_all_gone(ctx);
+        if let Some(launcher) = self.node.config.launching.launcher.clone()
+            && self.slaves.is_empty()
+        {
+            let node = self.node.clone();
+            ctx.spawn(actix::fut::wrap_future(async move {
+                let over = spawn_blocking(move || launcher.is_over()).await;
+                if let Some(why) = over.ok().flatten() {
+                    warn!(node.log, "the pool ends"; "reason" => why);
+                    node.stop();
+                }
+            }));
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::signals::{EXIT_INTERRUPTED, Signals};
 use board::Board;
 
 mod board;
+mod slurm;
 
 /// Start a pool: a slave on every host; it stays until Ctrl-C or `pspawn stop`
 #[derive(Args, Debug)]
@@ -80,6 +81,9 @@ pub(super) struct Start {
 pub(super) async fn start(args: Start) -> Result<(), Error> {
     let name = args.name.clone();
     check_free(&name)?;
+    if args.slurm && std::env::var_os("SLURM_JOB_ID").is_none() {
+        return Err(slurm::run_in_allocation(args.nodes));
+    }
     let cookie = cookie(args.cookie_file.as_deref())?;
     let mut signals = Signals::catch()?;
     let board = Arc::new(Board::new());
@@ -137,7 +141,13 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
         // What was started ends with us.
         Either::Right(_) => std::process::exit(EXIT_INTERRUPTED),
     };
-    let pool = started?;
+    let pool = started.map_err(|why| match why {
+        // The board has told which, and why.
+        StartError::TooFewNodes { up, wanted, .. } => {
+            StartError::TooFewNodes { up, wanted, failures: Vec::new() }
+        }
+        why => why,
+    })?;
 
     let running = RunningPool {
         name: name.clone(),
