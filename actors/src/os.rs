@@ -19,6 +19,7 @@
 //! ```
 
 use pspawn::prelude::*;
+use rustix::process::{Signal, getpid, kill_process};
 
 /// Tells about the OS process it runs in.
 #[derive(Debug)]
@@ -28,6 +29,11 @@ pub struct Os;
 #[derive(Clone, Debug, PartialEq, Eq, Message, Serialize, Deserialize)]
 #[rtype(result = "u32")]
 pub struct ProcessId;
+
+/// Ends the OS process at once, as `kill -9` from outside would: to show what then happens.
+#[derive(Clone, Debug, PartialEq, Eq, Message, Serialize, Deserialize)]
+#[rtype(result = "()")]
+pub struct KillNode;
 
 impl Actor for Os {
     type Context = Context<Self>;
@@ -41,4 +47,12 @@ impl Handler<ProcessId> for Os {
     }
 }
 
-remote_actor!(Os as "os", new() = Os, handles[ProcessId]);
+impl Handler<KillNode> for Os {
+    type Result = ();
+
+    fn handle(&mut self, KillNode: KillNode, _: &mut Context<Self>) {
+        let _ = kill_process(getpid(), Signal::KILL); // nothing after it is carried out
+    }
+}
+
+remote_actor!(Os as "os", new() = Os, handles[ProcessId, KillNode]);

@@ -80,7 +80,8 @@ impl Launcher for Slurm {
     }
 
     fn is_over(&self) -> Option<String> {
-        let told = Command::new("squeue").args(["-h", "-o", "%T", "-j", &self.job]).output().ok()?;
+        let told =
+            Command::new("squeue").args(["-h", "-o", "%T", "-j", &self.job]).output().ok()?;
         let state = String::from_utf8_lossy(&told.stdout).trim().to_owned();
         let unknown = String::from_utf8_lossy(&told.stderr).contains("Invalid job id");
         let runs = matches!(state.as_str(), "RUNNING" | "SUSPENDED" | "RESIZING" | "CONFIGURING");

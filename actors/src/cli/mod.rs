@@ -18,6 +18,7 @@ use pspawn::Error;
 mod attach;
 mod conformance;
 mod demo;
+mod hosts;
 mod kill;
 mod kinds;
 mod node;

@@ -1,6 +1,5 @@
 //! `pspawn start`: a pool in the foreground.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,16 +7,15 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::future::{Either, select};
-use pspawn::launcher::{Ssh, Template};
 use pspawn::{Error, Pool, RunningPool, RuntimeFileError, StartError};
 
+use super::hosts::Hosts;
 use super::out::tell;
 use super::running::cookie;
 use super::signals::{EXIT_INTERRUPTED, Signals};
 use board::Board;
 
 mod board;
-mod slurm;
 
 /// Start a pool: a slave on every host; it stays until Ctrl-C or `pspawn stop`
 #[derive(Args, Debug)]
@@ -25,37 +23,8 @@ mod slurm;
 pub(super) struct Start {
     /// The pool's name, the first part of its nodes' names
     name: String,
-    /// Take the hosts from this file; otherwise .hosts.erlang is searched here, in $HOME, and beside
-    /// the executable
-    #[arg(long, value_name = "FILE", conflicts_with = "local")]
-    hosts: Option<PathBuf>,
-    /// Start N slaves on this machine; no hosts file is read
-    #[arg(long, value_name = "N")]
-    local: Option<usize>,
-    /// Start a slave on each node of the Slurm allocation that this runs in; outside of one, in a new one
-    #[arg(long, conflicts_with_all = ["local", "hosts"])]
-    slurm: bool,
-    /// How many nodes the new allocation is to have
-    #[arg(long, value_name = "N", requires = "slurm")]
-    nodes: Option<usize>,
-    /// The ssh command for hosts that are not this machine [default: $PSPAWN_SSH, or ssh]
-    #[arg(long, value_name = "COMMAND")]
-    ssh: Option<String>,
-    /// Start slaves with this command instead: {host} and {pspawn} are filled in
-    #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["ssh", "slurm"])]
-    launcher: Option<String>,
-    /// The address of this machine at which slaves on others call back [default: found out]
-    #[arg(long, value_name = "IP")]
-    address: Option<IpAddr>,
-    /// The folder on other hosts that keeps the executable [default: ~/.cache/pspawn there]
-    #[arg(long, value_name = "DIR")]
-    cache: Option<String>,
-    /// Start on N hosts at once
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    at_once: usize,
-    /// Give up a host after this many seconds without progress
-    #[arg(long, value_name = "SECONDS", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..))]
-    start_timeout: u64,
+    #[command(flatten)]
+    hosts: Hosts,
     /// Words for the end of each slave's command line
     #[arg(long, value_name = "STR", allow_hyphen_values = true)]
     args: Option<String>,
@@ -81,9 +50,7 @@ pub(super) struct Start {
 pub(super) async fn start(args: Start) -> Result<(), Error> {
     let name = args.name.clone();
     check_free(&name)?;
-    if args.slurm && std::env::var_os("SLURM_JOB_ID").is_none() {
-        return Err(slurm::run_in_allocation(args.nodes));
-    }
+    args.hosts.be_in_allocation("start")?;
     let cookie = cookie(args.cookie_file.as_deref())?;
     let mut signals = Signals::catch()?;
     let board = Arc::new(Board::new());
@@ -91,32 +58,7 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
     let mut builder = Pool::builder(&name).cookie(cookie.clone());
     let heard = board.clone();
     builder = builder.on_progress(move |event| heard.show(event));
-    if let Some(file) = args.hosts {
-        builder = builder.hosts_file(file);
-    }
-    if let Some(slaves) = args.local {
-        builder = builder.local(slaves);
-    }
-    builder = builder.at_once(args.at_once);
-    builder = builder.start_timeout(Duration::from_secs(args.start_timeout));
-    if args.slurm {
-        builder = builder.slurm();
-    }
-    if let Some(command) = &args.ssh {
-        let ssh = Ssh::with(command).unwrap_or_else(|why| super::usage("start", &why.why));
-        builder = builder.ssh(ssh);
-    }
-    if let Some(template) = &args.launcher {
-        let read = Template::new(template);
-        let template = read.unwrap_or_else(|why| super::usage("start", &why.to_string()));
-        builder = builder.launcher(template);
-    }
-    if let Some(address) = args.address {
-        builder = builder.address(address);
-    }
-    if let Some(folder) = args.cache {
-        builder = builder.remote_cache(folder);
-    }
+    builder = args.hosts.set(builder, "start");
     if let [tick, silence_max] = args.heartbeat[..] {
         builder =
             builder.heartbeat(Duration::from_millis(tick), Duration::from_millis(silence_max));
