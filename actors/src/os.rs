@@ -18,6 +18,9 @@
 //! # }
 //! ```
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix::MessageResult;
 use pspawn::prelude::*;
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -29,6 +32,20 @@ pub struct Os;
 #[derive(Clone, Debug, PartialEq, Eq, Message, Serialize, Deserialize)]
 #[rtype(result = "u32")]
 pub struct ProcessId;
+
+/// Is answered with how the machine does.
+#[derive(Clone, Debug, PartialEq, Eq, Message, Serialize, Deserialize)]
+#[rtype(result = "VitalSigns")]
+pub struct Vitals;
+
+/// How a machine does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VitalSigns {
+    /// Its clock, in microseconds since 1970.
+    pub unix_micros: i64,
+    /// The cores that the OS process may use.
+    pub cores: u32,
+}
 
 /// Ends the OS process at once, as `kill -9` from outside would: to show what then happens.
 #[derive(Clone, Debug, PartialEq, Eq, Message, Serialize, Deserialize)]
@@ -47,6 +64,19 @@ impl Handler<ProcessId> for Os {
     }
 }
 
+impl Handler<Vitals> for Os {
+    type Result = MessageResult<Vitals>;
+
+    fn handle(&mut self, Vitals: Vitals, _: &mut Context<Self>) -> MessageResult<Vitals> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        MessageResult(VitalSigns {
+            unix_micros: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+            cores: u32::try_from(cores).unwrap_or(u32::MAX),
+        })
+    }
+}
+
 impl Handler<KillNode> for Os {
     type Result = ();
 
@@ -55,4 +85,4 @@ impl Handler<KillNode> for Os {
     }
 }
 
-remote_actor!(Os as "os", new() = Os, handles[ProcessId, KillNode]);
+remote_actor!(Os as "os", new() = Os, handles[ProcessId, Vitals, KillNode]);
