@@ -6,5 +6,6 @@ pub(crate) mod life;
 pub(crate) mod members;
 pub(crate) mod mutant;
 pub(crate) mod pace;
+pub(crate) mod pause;
 pub(crate) mod placement;
 pub(crate) mod restart;

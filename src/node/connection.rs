@@ -328,9 +328,10 @@ async fn keep_alive(node: &Arc<Node>, link: &Arc<Link>) -> String {
     loop {
         let silent = link.heard() + times.silence_max;
         tokio::time::sleep_until(node.clock().instant(silent.min(tick))).await;
+        node.look_at_clock();
         let now = node.now();
         if now >= link.heard() + times.silence_max {
-            return format!("silent for {:?}", times.silence_max);
+            return format!("silent for {:?}{}", times.silence_max, node.own_pause());
         }
         if now >= tick {
             link.push_urgent(&Control::Tick);

@@ -185,9 +185,13 @@ async fn start(node: &Arc<Node>, plan: &Plan) -> Result<Running, StartFault> {
     let command = plan.launcher.command(&order)?;
     let letter = letter(node, plan).map_err(|why| failed(why.to_string()))?;
     let run = command.get_program().to_owned();
-    let mut child = Command::from(command)
-        // What the terminal's Ctrl-C means is decided by us alone.
-        .process_group(0)
+    let mut command = Command::from(command);
+    if plan.launcher.ships() {
+        // What the terminal's Ctrl-C means is decided by us alone. A guard takes a session of its own, which the leader
+        // of a group could not.
+        command.process_group(0);
+    }
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

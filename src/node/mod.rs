@@ -25,6 +25,7 @@ pub(crate) mod load;
 mod master;
 pub(crate) mod names;
 pub(crate) mod output;
+mod pause;
 mod peers;
 mod questions;
 pub(crate) mod registry;
@@ -64,6 +65,7 @@ use self::slave::Slave;
 use self::table::Table;
 use crate::core::calls::Calls;
 use crate::core::life::Life;
+use crate::core::pause::Pauses;
 use crate::launcher::{HostFailure, StartFault, StartStep};
 use crate::term::{Incarnation, NodeName, Pid};
 use crate::wire::greeting::{Hello, Part};
@@ -85,6 +87,7 @@ pub(crate) struct Node {
     watchers: Mutex<HashSet<u64>>,
     peers: Peers,
     calls: Mutex<Calls<Waiter>>,
+    pauses: Mutex<Pauses>,
     /// The earliest deadline has changed.
     deadlines: Notify,
     accepted: AtomicU64,
@@ -173,6 +176,7 @@ impl Node {
             watchers: Mutex::default(),
             peers: Peers::default(),
             calls: Mutex::new(Calls::new()),
+            pauses: Mutex::default(),
             deadlines: Notify::new(),
             accepted: AtomicU64::new(0),
             hands: OnceLock::new(),
