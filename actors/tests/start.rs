@@ -64,7 +64,8 @@ fn what_a_slave_says_before_it_can_talk_is_quoted_and_kept() {
 fn too_few_nodes_fail_the_start_and_leave_nothing() {
     let account = Account::new();
     account.write(".hosts.erlang", "'other.example'.\nlocalhost.\n");
-    let ended = account.run(&["start", "demo", "--min-nodes", "2", "--ssh", "no-such-ssh"]).with_code(3);
+    let ended =
+        account.run(&["start", "demo", "--min-nodes", "2", "--ssh", "no-such-ssh"]).with_code(3);
     ended
         .says("1 of at least 2 slaves came up")
         .says("other.example: failed at step launch: cannot run no-such-ssh");

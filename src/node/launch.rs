@@ -284,33 +284,30 @@ fn why_unshipped(
 ) -> StartFault {
     let name = plan.launcher.name();
     let stderr = said.tail_text();
-    let (step, what) = match unshipped {
-        Unshipped::Fault(fault) => return fault,
-        Unshipped::Silent(step) => (step, format!("{name} said nothing for {within:?}")),
+    let (step, what) = match &unshipped {
+        Unshipped::Fault(fault) => return fault.clone(),
+        Unshipped::Silent(step) => (*step, format!("{name} said nothing for {within:?}")),
         Unshipped::Ended(step) => {
             let code = code.map(|code| format!(" with code {code}")).unwrap_or_default();
-            (step, format!("{name} ended{code}"))
+            (*step, format!("{name} ended{code}"))
         }
     };
-    let answered = step > StartStep::Connect;
-    if !answered
-        && let Some(fault) = plan.launcher.explain(order, &Silence { code, stderr: &stderr })
-    {
-        return fault;
-    }
-    if answered {
+    if step > StartStep::Connect {
         return StartFault::new(step, said.with_tail(&format!("{what} in the middle of it")))
             .remedy("the connection or the host was lost on the way: start it again");
     }
-    let fault = StartFault::new(
-        StartStep::Shell,
-        said.with_tail(&format!("{what} before a shell answered")),
-    );
-    match code {
-        None => StartFault { step: StartStep::Connect, ..fault }
-            .remedy("is the host up? give it more time with --start-timeout SECONDS"),
-        Some(_) => fault
-            .remedy("is the user's shell there one that runs `sh -c …`? see what it says by hand"),
+    let silence = Silence { code, stderr: &stderr };
+    if let Some(fault) = plan.launcher.explain(order, &silence) {
+        return fault;
+    }
+    match unshipped {
+        Unshipped::Silent(_) => StartFault::new(StartStep::Connect, said.with_tail(&what))
+            .remedy("is the host up? a slow one gets more time with --start-timeout SECONDS"),
+        _ => StartFault::new(
+            StartStep::Shell,
+            said.with_tail(&format!("{what} before a shell answered")),
+        )
+        .remedy("is the user's shell there one that runs `sh -c …`? see what it says by hand"),
     }
 }
 
