@@ -149,6 +149,11 @@ impl Cell {
         self.wake();
     }
 
+    /// The run queue of its arbiter.
+    pub(super) fn queue(&self) -> &RunQueue {
+        &self.queue
+    }
+
     /// Whether a signal has ended the actor: messages to it vanish from now on.
     pub(crate) fn is_doomed(&self) -> bool {
         self.doomed.load(Ordering::Acquire)

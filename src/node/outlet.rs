@@ -1,6 +1,6 @@
 //! An outlet: the way of lines to one leader, and who waits until that has shown some.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -35,21 +35,9 @@ impl Outlet {
         if grant == Grant::Wait {
             drop(state);
             cell.rest_on(self.clone()); // whoever kills it finds it here
-            state = lock(&self.state);
-            grant = state.ask(bytes);
-            while grant == Grant::Wait {
-                if cell.is_doomed() {
-                    return false;
-                }
-                let before = state.shown;
-                let waited = self.changed.wait_timeout(state, SAY_MAX);
-                let (woken, late) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
-                state = woken;
-                if late.timed_out() && state.shown == before {
-                    state.credit.give_up();
-                }
-                grant = state.ask(bytes);
-            }
+            cell.queue().set_stuck(true);
+            (state, grant) = self.wait(cell, bytes);
+            cell.queue().set_stuck(false);
         }
         let rest = state.credit.is_high();
         drop(state);
@@ -57,6 +45,27 @@ impl Outlet {
             cell.rest_on(self.clone());
         }
         grant == Grant::Print
+    }
+
+    /// Waits for leave to print, or for a reason why there is none.
+    fn wait(&self, cell: &Cell, bytes: usize) -> (MutexGuard<'_, State>, Grant) {
+        let mut state = lock(&self.state);
+        loop {
+            if cell.is_doomed() {
+                return (state, Grant::Lost); // not counted: it should not have come this far
+            }
+            let grant = state.ask(bytes);
+            if grant != Grant::Wait {
+                return (state, grant);
+            }
+            let before = state.shown;
+            let waited = self.changed.wait_timeout(state, SAY_MAX);
+            let (woken, late) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            if late.timed_out() && state.shown == before {
+                state.credit.give_up();
+            }
+        }
     }
 
     /// The leader has shown this much. Returns what is to be printed about lines that were lost.
