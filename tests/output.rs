@@ -95,6 +95,33 @@ async fn a_turn_that_prints_more_than_is_shown_waits_and_loses_nothing() {
     pool.stop().await;
 }
 
+// The turn ends after the deadline, so that its thread is free again; what is missing is told at its place.
+#[actix::test]
+async fn a_turn_that_prints_while_nothing_is_shown_loses_lines_in_the_end_and_says_how_many() {
+    let (pool, lines) = pool_with_slow_sink(|builder| builder).await;
+    let (here, slave) = (pool.here(), pool.slaves().await[0]);
+    for node in [here, slave] {
+        call_on::<()>(&pool, node, "flood_in_one_turn", (TURN,)).await;
+        let (mut next, mut lost) = (0, 0);
+        while next + lost < TURN {
+            let line = lines.next();
+            let told = line.line.strip_prefix("… ").and_then(|line| line.split_once(' '));
+            if let Some((number, rest)) = told {
+                assert_eq!(rest, format!("lines of {node} were lost: printed faster than shown"));
+                assert_eq!((line.node, line.stream, lost), (node, Stream::Err, 0), "told once");
+                lost = number.parse().unwrap();
+            } else {
+                assert_eq!((line.node, line.line), (node, next.to_string()));
+                next += 1;
+            }
+        }
+        assert!(next >= 4_096 && lost > 0, "{next} shown, {lost} lost");
+        call_on::<()>(&pool, node, "hello", ()).await;
+        assert_eq!(lines.next().line, "hello");
+    }
+    pool.stop().await;
+}
+
 #[actix::test]
 async fn who_rests_goes_on_when_its_leader_is_lost() {
     let (mut pool, lines) = pool_with_slow_sink(|builder| builder).await;
@@ -270,6 +297,7 @@ fn short_heartbeat(builder: PoolBuilder) -> PoolBuilder {
 
 const FLOOD: u64 = 1_000_000;
 const PRINTLN: u64 = 100_000;
+const TURN: u64 = 20_000;
 /// What the sink takes before the test has.
 const AHEAD: usize = 64;
 const SILENCE_MAX: Duration = Duration::from_millis(1_500);
