@@ -75,6 +75,7 @@ pub use node::letter::Letter;
 pub use node::names::NameError;
 pub use node::output::OutputLine;
 pub use node::registry::kinds;
+pub use node::terminal::{OutputFormat, Terminal};
 pub use pool::{
     Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError, SpawnMonitored,
     StartError, StartEvent, Watches,

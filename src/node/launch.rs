@@ -36,7 +36,9 @@ use super::ambient::set_default_node;
 use super::cell::lock;
 use super::config::{Config, Times, cores};
 use super::guard::{self, CHECK_FLAG, GUARD_FLAG, LifeLine, WORKER_FLAG, WorkerEnd};
-use super::output::{OutputLine, to_terminal};
+use super::output::{OutputLine, Sink};
+use super::screen::Source;
+use super::terminal::OutputFormat;
 use super::{Node, NodeError};
 use crate::cookie::Cookie;
 use crate::hosts::{HostEntry, is_this_host};
@@ -425,9 +427,14 @@ impl Said {
             None => {
                 drop(file);
                 let line = OutputLine { node: self.slave, pid: None, stream, line };
-                (self.node.config.output)(&line);
+                self.node.screen.push(self.slave, line, Source::Pipe);
             }
         }
+    }
+
+    /// Waits while too much of this slave's output waits to be shown.
+    async fn room(&self) {
+        self.node.screen.room(self.slave).await;
     }
 }
 
@@ -437,7 +444,8 @@ fn out_file(host: &str) -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os("HOME")?).join(format!(".erlang.slave.out.{plain}")))
 }
 
-/// Hands on line by line; a line without an end is cut, so that it cannot fill the memory.
+/// Hands on line by line; a line without an end is cut, so that it cannot fill the memory. While too much
+/// waits to be shown nothing more is read, and so the slave waits with its `println!`.
 async fn pump(mut from: impl AsyncRead + Unpin, to: Arc<Said>, stream: Stream) {
     let mut held = Vec::new();
     let mut read = vec![0; 8 << 10];
@@ -450,10 +458,12 @@ async fn pump(mut from: impl AsyncRead + Unpin, to: Arc<Said>, stream: Stream) {
         while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = held.drain(..=end).collect();
             to.line(stream, String::from_utf8_lossy(&line[..end]).into_owned());
+            to.room().await;
         }
         if held.len() > LINE_BYTES_MAX {
             let line = std::mem::take(&mut held);
             to.line(stream, String::from_utf8_lossy(&line).into_owned());
+            to.room().await;
         }
     }
     if !held.is_empty() {
@@ -511,7 +521,7 @@ fn work() -> i32 {
         times: letter.times,
         frame_bytes_max: letter.frame_bytes_max,
         log: log.clone(),
-        output: to_terminal(),
+        output: Sink::terminal(OutputFormat::Raw), // the master sets its name in front
         life_line: Some(life_line.clone()),
         program: None,
         args: letter.args,

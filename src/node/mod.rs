@@ -24,6 +24,7 @@ mod listener;
 pub(crate) mod load;
 mod master;
 pub(crate) mod names;
+mod outlet;
 pub(crate) mod output;
 mod pause;
 mod peers;
@@ -31,10 +32,12 @@ mod questions;
 pub(crate) mod registry;
 pub(crate) mod role;
 mod routes;
+mod screen;
 pub(crate) mod seat;
 mod signals;
 mod slave;
 mod table;
+pub(crate) mod terminal;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -61,6 +64,7 @@ use self::master::{Master, StartSlave};
 use self::names::Names;
 use self::peers::Peers;
 use self::role::RoleEvent;
+use self::screen::Screen;
 use self::slave::Slave;
 use self::table::Table;
 use crate::core::calls::Calls;
@@ -88,6 +92,7 @@ pub(crate) struct Node {
     peers: Peers,
     calls: Mutex<Calls<Waiter>>,
     pauses: Mutex<Pauses>,
+    screen: Arc<Screen>,
     /// The earliest deadline has changed.
     deadlines: Notify,
     accepted: AtomicU64,
@@ -115,6 +120,15 @@ struct Hands {
 struct Worker {
     arbiter: ArbiterHandle,
     queue: Arc<RunQueue>,
+}
+
+/// A screen of which the thread ends with the node's, however that ends.
+struct CloseOnDrop(Arc<Screen>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Who waits for the answer to a question.
@@ -163,11 +177,16 @@ impl Node {
         let mut seed = [0; 4];
         getrandom::fill(&mut seed).map_err(|why| NodeError::Os(why.to_string()))?;
 
+        let log = config.log.new(o!("node" => config.name.as_str()));
+        let screen = Screen::start(config.name, config.output.clone(), log.clone())
+            .map_err(|why| NodeError::Os(why.to_string()))?;
+        let shown = CloseOnDrop(screen.clone());
+
         let (end, ended) = oneshot::channel();
         let node = Arc::new(Node {
             name: config.name,
             incarnation: Incarnation(u32::from_be_bytes(seed)),
-            log: config.log.new(o!("node" => config.name.as_str())),
+            log,
             clock: Clock::start(),
             address,
             numbers: AtomicU64::new(0),
@@ -177,6 +196,7 @@ impl Node {
             peers: Peers::default(),
             calls: Mutex::new(Calls::new()),
             pauses: Mutex::default(),
+            screen,
             deadlines: Notify::new(),
             accepted: AtomicU64::new(0),
             hands: OnceLock::new(),
@@ -192,6 +212,7 @@ impl Node {
         std::thread::Builder::new()
             .name(format!("io {}", node.name.name()))
             .spawn(move || {
+                let _shown = shown; // nobody prints after this thread's end
                 System::new().block_on(running.run(listener, up));
                 let _ = end.send(());
             })
@@ -230,6 +251,8 @@ impl Node {
 
         listening.abort();
         watching.abort();
+        // What comes from now on has no reader; what has come is shown while the rest ends.
+        self.screen.close();
         for link in self.peers.all() {
             self.lose(&link, "the node stops");
         }
@@ -245,6 +268,7 @@ impl Node {
         for waiter in waiting {
             waiter(Outcome::Lost);
         }
+        self.screen.settled().await;
         System::current().stop();
     }
 
@@ -273,6 +297,16 @@ impl Node {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Waits until the output that has come is shown; false if whoever shows it has stalled.
+    pub(crate) async fn output_shown(&self) -> bool {
+        self.screen.settled().await
+    }
+
+    /// The same, of code that may block, for a second at most.
+    pub(crate) fn show_last_output(&self) {
+        self.screen.settle(1);
     }
 
     pub(crate) fn peers(&self) -> &Peers {

@@ -19,7 +19,8 @@ use crate::node::Node;
 use crate::node::ambient::set_default_node;
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times, cores};
 use crate::node::launch::{self, HearsSteps, Launching, Plan};
-use crate::node::output::{OutputLine, Sink, to_terminal};
+use crate::node::output::{OutputLine, Sink};
+use crate::node::terminal::{OutputFormat, Terminal};
 use crate::term::NodeName;
 use crate::wire::greeting::Part;
 
@@ -249,10 +250,19 @@ impl PoolBuilder {
         self
     }
 
-    /// Who gets the lines that actors and slaves print. Default: standard output and standard error,
-    /// with the node's name in front.
+    /// Who gets the lines that actors and slaves print, one after the other, each as it was printed.
+    /// Default: a [`Terminal`], with the node's name in front.
+    ///
+    /// It is called on a thread of its own and may take its time: whoever prints is held back meanwhile, and
+    /// nobody else. It must not wait for its own node's end.
     pub fn output(mut self, show: impl Fn(&OutputLine) + Send + Sync + 'static) -> PoolBuilder {
-        self.output = Some(Arc::new(show));
+        self.output = Some(Sink::closure(show));
+        self
+    }
+
+    /// How standard output and standard error show what actors and slaves print, instead.
+    pub fn terminal(mut self, terminal: Terminal) -> PoolBuilder {
+        self.output = Some(Sink::Terminal(Arc::new(terminal)));
         self
     }
 
@@ -392,7 +402,7 @@ impl PoolBuilder {
             times: self.times,
             frame_bytes_max: FRAME_BYTES_MAX,
             log: self.log.clone().unwrap_or_else(log::to_stderr),
-            output: self.output.clone().unwrap_or_else(to_terminal),
+            output: self.output.clone().unwrap_or_else(|| Sink::terminal(OutputFormat::default())),
             life_line: None,
             program: self.program.clone(),
             args: self.args.clone(),
