@@ -44,6 +44,7 @@ mod cookie;
 mod core;
 mod directory;
 mod entry;
+mod file;
 mod hosts;
 mod log;
 mod macros;
@@ -63,6 +64,7 @@ pub use context::{Context, ProcessContext};
 pub use cookie::{Cookie, CookieError};
 pub use directory::{DirectoryError, GroupChange};
 pub use entry::{init, run};
+pub use file::{FileError, Files, RemoteFile, RemoteWriter};
 pub use hosts::{HostEntry, HostsError, HostsFile, is_this_host, own_host_name};
 pub use message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
 pub use node::NodeError;
@@ -84,8 +86,8 @@ pub use runtime_file::{Published, RunningPool, RuntimeFileError};
 pub use supervisor::{ChildRef, SupervisorError, SupervisorRef, SupervisorStartError};
 pub use term::{
     AutoShutdown, ChildCount, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, ExitReason,
-    Incarnation, Kind, NodeName, NodeNameError, Pid, Place, Ref, RestartType, Shutdown, SpecError,
-    Strategy, Supervisor, To,
+    FileEntry, FileInfo, FileKind, Incarnation, Kind, NodeName, NodeNameError, Pid, Place, Ref,
+    RestartType, Shutdown, SpecError, Strategy, Supervisor, To,
 };
 pub use wire::{KindInfo, Stream};
 

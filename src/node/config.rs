@@ -9,6 +9,7 @@ use slog::Logger;
 
 use super::guard::LifeLine;
 use super::output::Sink;
+use super::shares::Shares;
 use crate::cookie::Cookie;
 use crate::term::NodeName;
 use crate::wire::greeting::Part;
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) program: Option<PathBuf>,
     /// What the pool was started with as arguments for its slaves.
     pub(crate) args: Vec<String>,
+    /// The directories whose files the pool may reach; only a master has any.
+    pub(crate) shares: Arc<Shares>,
 }
 
 /// How long a node waits for what.

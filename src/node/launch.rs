@@ -370,6 +370,7 @@ fn work() -> i32 {
         life_line: Some(life_line.clone()),
         program: None,
         args: letter.args,
+        shares: Arc::default(),
     };
     match futures::executor::block_on(serve(config, letter.master, letter.master_address)) {
         Ok(node) => {

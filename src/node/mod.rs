@@ -31,6 +31,7 @@ pub(crate) mod registry;
 pub(crate) mod role;
 mod routes;
 pub(crate) mod seat;
+pub(crate) mod shares;
 mod signals;
 mod slave;
 mod table;

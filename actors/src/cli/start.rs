@@ -35,6 +35,16 @@ pub(super) struct Start {
     /// Let this guarded module be started; may be said again
     #[arg(long, value_name = "MODULE")]
     allow: Vec<String>,
+    /// Let the pool read and write the files below DIR, instead of those below the working directory; may be
+    /// said again: relative paths start at the first
+    #[arg(long, value_name = "DIR")]
+    share: Vec<PathBuf>,
+    /// The same for reading only; may be said again
+    #[arg(long, value_name = "DIR")]
+    share_read_only: Vec<PathBuf>,
+    /// Let the pool reach no files of the master's
+    #[arg(long, conflicts_with_all = ["share", "share_read_only"])]
+    no_share: bool,
     /// Fail if fewer slaves come up [default: 1, or 0 if there are no hosts]
     #[arg(long, value_name = "N")]
     min_nodes: Option<usize>,
@@ -73,6 +83,15 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
     }
     for module in args.allow {
         builder = builder.allow(module);
+    }
+    for dir in args.share {
+        builder = builder.share(dir);
+    }
+    for dir in args.share_read_only {
+        builder = builder.share_read_only(dir);
+    }
+    if args.no_share {
+        builder = builder.no_share();
     }
     if let Some(nodes) = args.min_nodes {
         builder = builder.min_nodes(nodes);
@@ -149,6 +168,7 @@ Examples:
   pspawn start demo --hosts farm.hosts --min-nodes 3
   pspawn start demo --local 4 -- ./my-node    slaves that run a program of your own
   pspawn start demo --local 1 --heartbeat 50 300
+  pspawn start demo --local 2 --share data --share-read-only /usr/share/dict
 
 A host that cannot be started is reported with the step that failed, and skipped.
 Ctrl-C, SIGTERM and `pspawn stop` end the pool with all OS processes of its slaves: exit code 0.";
