@@ -6,6 +6,7 @@ use futures::stream::try_unfold;
 use super::FileError;
 use super::letters::{CHUNK_BYTES, FileAnswer, FileRequest, WINDOW_CHUNKS};
 use super::session::Session;
+use crate::node::cell::yield_now;
 use crate::term::Pid;
 
 /// A file of the master's that is open to be read, chunk by chunk.
@@ -52,6 +53,8 @@ impl RemoteFile {
     /// Cancel safe: a chunk is taken only when this returns it.
     pub async fn read_chunk(&mut self) -> Result<Option<Vec<u8>>, FileError> {
         self.session.check()?;
+        // Chunks may come faster than they are used: neighbours have their turns all the same.
+        yield_now().await;
         if self.ahead.ends() {
             return Ok(None);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::FileError;
 use super::letters::{CHUNK_BYTES, FileAnswer, FileRequest, WINDOW_CHUNKS};
 use super::session::Session;
+use crate::node::cell::yield_now;
 use crate::term::Pid;
 
 /// A file of the master's that is open to be written.
@@ -91,6 +92,7 @@ impl RemoteWriter {
 
     /// Sends what is pending as a chunk, once there is room in the window.
     async fn send_pending(&mut self) -> Result<(), FileError> {
+        yield_now().await;
         while self.on_their_way >= WINDOW_CHUNKS {
             self.written().await?;
         }
