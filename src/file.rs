@@ -17,7 +17,7 @@ mod session;
 mod writer;
 
 pub use error::FileError;
-use letters::{FileAnswer, FileRequest, Purpose};
+use letters::{ENTRIES_MAX, FileAnswer, FileRequest, Purpose};
 pub use reader::RemoteFile;
 use session::Session;
 pub use writer::RemoteWriter;
@@ -150,10 +150,11 @@ impl Files {
             Session::open(&self.pool, path.as_ref(), Purpose::List).await?;
         let mut entries = Vec::new();
         loop {
-            match answer {
-                FileAnswer::Entries(more) if more.is_empty() => break,
-                FileAnswer::Entries(more) => entries.extend(more),
-                _ => return Err(session.garbled()),
+            let FileAnswer::Entries(more) = answer else { return Err(session.garbled()) };
+            let last = more.len() < ENTRIES_MAX;
+            entries.extend(more);
+            if last {
+                break;
             }
             session.ask(FileRequest::Entries);
             answer = session.answer().await?;

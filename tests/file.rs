@@ -380,7 +380,7 @@ async fn what_is_shared_for_reading_only_is_not_written() {
 
 #[actix::test]
 async fn without_shares_there_are_no_files_and_without_settings_the_working_directory() {
-    let pool = TestPool::start_with(0, |builder| builder.no_share()).await;
+    let pool = TestPool::start_with(0, pspawn::PoolBuilder::no_share).await;
     let why = pool.files().list(".").await.expect_err("nothing is shared");
     assert!(matches!(&why, FileError::NotAllowed { shared, .. } if shared.is_empty()), "{why}");
     assert!(why.to_string().contains("shares no directory"), "{why}");

@@ -39,7 +39,7 @@ pub(super) enum FileAnswer {
     /// What was asked for; less at the end of the file.
     Chunk(#[serde(with = "bytes_field")] Vec<u8>),
     Written,
-    /// None: that were all.
+    /// Fewer than [`ENTRIES_MAX`]: the last ones.
     Entries(Vec<FileEntry>),
     Info(FileInfo),
     Closed,
@@ -65,5 +65,39 @@ mod tests {
         let bytes = rmp_serde::to_vec(&chunk).unwrap();
         assert!(bytes.len() < CHUNK_BYTES + 20, "{} bytes", bytes.len());
         assert_eq!(rmp_serde::from_slice::<FileAnswer>(&bytes).unwrap(), chunk);
+    }
+    #[test]
+    fn letters_have_the_documented_shapes() {
+        use std::ffi::OsString;
+        use std::time::{Duration, UNIX_EPOCH};
+
+        use crate::term::FileKind;
+        use crate::wire::tag_of;
+
+        assert_eq!(tag_of::<FileRequest>(), 0x4409_5C3C);
+        assert_eq!(tag_of::<FileAnswer>(), 0x6AF7_26E5);
+        fn shape<T: Serialize>(value: T) -> String {
+            let bytes = rmp_serde::to_vec(&value).unwrap();
+            rmp_serde::from_slice::<rmpv::Value>(&bytes).unwrap().to_string()
+        }
+        assert_eq!(shape(OsString::from("a")), r#"{"Unix": [97]}"#);
+        assert_eq!(shape(Purpose::Create), r#""Create""#);
+        assert_eq!(shape(FileRequest::Read { at: 7, bytes: 9 }), r#"{"Read": [7, 9]}"#);
+        assert_eq!(shape(FileRequest::Close), r#""Close""#);
+        assert_eq!(shape(FileAnswer::Opened { len: 7 }), r#"{"Opened": [7]}"#);
+        let entry = FileEntry { name: "a".into(), kind: FileKind::File, len: 7 };
+        let entries = FileAnswer::Entries(vec![entry]);
+        assert_eq!(shape(entries), r#"{"Entries": [[{"Unix": [97]}, "File", 7]]}"#);
+        let modified = UNIX_EPOCH + Duration::new(3, 4);
+        let kind = FileKind::Directory;
+        let info = FileInfo { kind, len: 7, modified, shared_for_writing: true };
+        let info = shape(FileAnswer::Info(info));
+        assert_eq!(info, r#"{"Info": ["Directory", 7, [3, 4], true]}"#);
+        let shared = vec!["/a".to_owned()];
+        let refused = shape(FileAnswer::Refused(Refusal::NotAllowed { shared }));
+        assert_eq!(refused, r#"{"Refused": {"NotAllowed": [["/a"]]}}"#);
+        let refused = shape(FileAnswer::Refused(Refusal::NotAFile(kind)));
+        assert_eq!(refused, r#"{"Refused": {"NotAFile": "Directory"}}"#);
+        assert_eq!(shape(FileAnswer::Refused(Refusal::Os(5))), r#"{"Refused": {"Os": 5}}"#);
     }
 }

@@ -136,3 +136,33 @@ fn read(file: &File, at: u64, bytes: usize) -> Result<Vec<u8>, Refusal> {
     chunk.truncate(bytes); // the allocator may have given more
     Ok(chunk)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operating_system_says_is_the_answer() {
+        let here = || File::open("Cargo.toml").unwrap();
+        // A file that was opened for something else stands for a disk that fails.
+        let written = serve(&mut Open::Writing(here()), FileRequest::Write(vec![1]));
+        assert_eq!(written, Err(Refusal::Os(Errno::BADF.raw_os_error())));
+        let directory = File::open("src").unwrap();
+        let read = FileRequest::Read { at: 0, bytes: 10 };
+        let read = serve(&mut Open::Reading(directory), read);
+        assert_eq!(read, Err(Refusal::Os(Errno::ISDIR.raw_os_error())));
+        let beside = serve(&mut Open::Reading(here()), FileRequest::Write(vec![1]));
+        assert_eq!(beside, Err(Refusal::Os(Errno::BADF.raw_os_error())), "it is read only");
+    }
+
+    #[test]
+    fn no_more_is_read_at_once_than_a_chunk_whatever_is_asked_for() {
+        let zeros = File::open("/dev/zero").unwrap();
+        let read = FileRequest::Read { at: 0, bytes: u32::MAX };
+        let read = serve(&mut Open::Reading(zeros), read);
+        assert_eq!(read, Ok(FileAnswer::Chunk(vec![0; CHUNK_BYTES])), "FI-3");
+        let mut here = Open::Reading(File::open("Cargo.toml").unwrap());
+        let read = FileRequest::Read { at: u64::MAX, bytes: 1 };
+        assert!(serve(&mut here, read).is_err(), "there is no such place");
+    }
+}

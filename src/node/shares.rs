@@ -151,7 +151,7 @@ impl Share {
 pub(crate) struct Listing(Dir);
 
 impl Listing {
-    /// The next entries, in the order of the file system; none are left if it gives none.
+    /// The next entries, in the order of the file system; fewer than `entries_max` are the last.
     pub(crate) fn next(&mut self, entries_max: usize) -> Result<Vec<FileEntry>, Refusal> {
         let mut entries = Vec::new();
         while entries.len() < entries_max {
