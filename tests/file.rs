@@ -131,6 +131,21 @@ async fn text_that_is_none_is_an_error_that_says_where() {
     pool.stop().await;
 }
 
+// Whoever works on threads of tokio's own can use files, too.
+#[test]
+fn files_and_what_they_promise_go_to_other_threads() {
+    fn goes(_: impl Send) {}
+    let all = |files: pspawn::Files, reader: pspawn::RemoteFile, writer: pspawn::RemoteWriter| {
+        goes(files.open(""));
+        goes(files.write("", ""));
+        goes(files.list(""));
+        goes(files.stat(""));
+        goes(reader.into_stream());
+        goes(writer.close());
+    };
+    let _ = all;
+}
+
 // ---- lists --------------------------------------------------------------------------------------
 
 #[actix::test]
@@ -657,4 +672,4 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// What is read or written at once.
-const CHUNK: usize = 128 << 10;
+const CHUNK: usize = 64 << 10;

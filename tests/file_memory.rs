@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 #[actix::test]
 async fn a_long_file_takes_little_memory_on_either_side() {
-    read_by_a_slave(128 << 20).await;
+    read_by_a_slave(64 << 20).await;
 }
 
 /// The same with 1 GiB, to be run with `--release -- --ignored --nocapture`.

@@ -44,7 +44,7 @@ impl RemoteFile {
         self.session.pid()
     }
 
-    /// The next bytes, up to 128 KiB and never none; `None` at the end of the file. Called again after that
+    /// The next bytes, up to 64 KiB and never none; `None` at the end of the file. Called again after that
     /// it looks whether the file has grown.
     ///
     /// # Errors
