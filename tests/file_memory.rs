@@ -33,77 +33,83 @@ async fn read_by_a_slave(len: usize) {
     let slave = pool.slaves().await[0];
     let echo = pool.spawn_mfa_on(slave, "file_memory", "echoes", ()).await.expect("it starts");
     // Once before, so that what is made once is not counted: threads, buffers.
-    let mut idle = pool.pings(echo, |pings| pings.len() == PINGS).await;
-    let before = [memory(std::process::id()), pool.memory_of(slave).await];
+    let mut idle = Vec::new();
+    pool.ping(echo, PINGS, &mut idle).await;
+    tell("idle", &mut idle);
 
-    let begin = Instant::now();
-    let args = (pool.inbox.pid(), "long");
-    pool.inbox.spawn_fn("file_memory", "reads", args).on(slave).await.expect("it starts");
-    let mut read = None;
-    let mut busy = Vec::new();
-    while read.is_none() {
-        busy.extend(pool.pings(echo, |pings| pings.len() == 10).await);
-        read = pool.inbox.receive_within::<Read>(Duration::ZERO).await;
+    let me = pool.inbox.pid();
+    let paced = pool.beside(echo, "reads", (me, "long", PAUSE)).await;
+    let read = pool.beside(echo, "reads", (me, "long", Duration::ZERO)).await;
+    let written = pool.beside(echo, "writes", (me, "back", len)).await;
+    for (what, told) in [("read, with pauses", paced), ("read", read), ("written", written)] {
+        let Beside { done, took, mut pings, grown } = told;
+        let mib = len as f64 / f64::from(1 << 20);
+        println!("{mib} MiB {what} by a slave in {took:?}: {:.0} MiB/s", mib / took.as_secs_f64());
+        println!("  memory grew by {} KiB here, {} KiB there", grown[0] >> 10, grown[1] >> 10);
+        tell("  beside it", &mut pings);
+        assert_eq!(done, Done { bytes: len, hash }, "{what}");
+        assert!(grown.iter().all(|bytes| *bytes < GROWTH_BYTES_MAX), "{what}: {grown:?} bytes");
     }
-    let took = begin.elapsed();
-    let after = [memory(std::process::id()), pool.memory_of(slave).await];
-    let grown = [after[0].saturating_sub(before[0]), after[1].saturating_sub(before[1])];
-
-    // And back: the slave writes a file of the same length.
-    let begin = Instant::now();
-    pool.inbox
-        .spawn_fn("file_memory", "writes", (pool.inbox.pid(), "back", len))
-        .on(slave)
-        .await
-        .expect("it starts");
-    let mut written = None;
-    let mut writing = Vec::new();
-    while written.is_none() {
-        writing.extend(pool.pings(echo, |pings| pings.len() == 10).await);
-        written = pool.inbox.receive_within::<Written>(Duration::ZERO).await;
-    }
-    let took_back = begin.elapsed();
-    let after = [memory(std::process::id()), pool.memory_of(slave).await];
-    let grown_back = [after[0].saturating_sub(before[0]), after[1].saturating_sub(before[1])];
-
-    let mib = len >> 20;
-    println!("{mib} MiB read by a slave in {took:?}: {:.0} MiB/s", mib as f64 / took.as_secs_f64());
-    println!("memory grew by {} KiB here, {} KiB there", grown[0] >> 10, grown[1] >> 10);
-    println!("{mib} MiB written by a slave in {took_back:?}, to the disk");
-    println!("memory grew by {} KiB here, {} KiB there", grown_back[0] >> 10, grown_back[1] >> 10);
-    for (what, pings) in [("idle", &mut idle), ("reading", &mut busy), ("writing", &mut writing)] {
-        pings.sort_unstable();
-        let at = |of: usize| pings[(pings.len() - 1) * of / 100];
-        let max = at(100);
-        println!("{what}: {} pings, p50 {:?}, p99 {:?}, max {max:?}", pings.len(), at(50), at(99));
-    }
-
-    let Some(Read { bytes, hash: read_hash }) = read else { panic!("nothing was read") };
-    assert_eq!((bytes, read_hash), (len, hash));
     let back = fs::read(dir.path().join("back")).expect("it was written");
-    assert_eq!((written, back.len()), (Some(Written(Sha256::digest(back).into())), len));
-    for bytes in [grown, grown_back].concat() {
-        assert!(bytes < GROWTH_BYTES_MAX, "{grown:?} and {grown_back:?} bytes");
-    }
+    assert_eq!((back.len(), Sha256::digest(&back).into()), (len, hash));
     pool.stop().await;
 }
 
+/// What came of it, and how it went beside it.
+struct Beside {
+    done: Done,
+    took: Duration,
+    pings: Vec<Duration>,
+    /// By how much the most that either OS process ever had in memory has grown.
+    grown: [u64; 2],
+}
+
+fn tell(what: &str, pings: &mut [Duration]) {
+    pings.sort_unstable();
+    let at = |of: usize| pings[(pings.len() - 1) * of / 100];
+    println!(
+        "{what}: {} pings, p50 {:?}, p99 {:?}, max {:?}",
+        pings.len(),
+        at(50),
+        at(99),
+        at(100)
+    );
+}
+
 impl TestPool {
-    /// How long a message to `echo` and back takes, one after the other.
-    async fn pings(&mut self, echo: Pid, enough: impl Fn(&[Duration]) -> bool) -> Vec<Duration> {
+    /// Lets the slave do it, and sends pings to `echo` and back meanwhile.
+    async fn beside(&mut self, echo: Pid, function: &str, args: impl Serialize) -> Beside {
+        let slave = echo.node();
+        let before = self.memory_with(slave).await;
+        let begin = Instant::now();
+        let starts = self.inbox.spawn_fn("file_memory", function, args).on(slave);
+        starts.await.expect("it starts");
         let mut pings = Vec::new();
-        while !enough(&pings) {
+        let done = loop {
+            self.ping(echo, 10, &mut pings).await;
+            if let Some(done) = self.inbox.receive_within::<Done>(Duration::ZERO).await {
+                break done;
+            }
+        };
+        let took = begin.elapsed();
+        let after = self.memory_with(slave).await;
+        let grown = [after[0].saturating_sub(before[0]), after[1].saturating_sub(before[1])];
+        Beside { done, took, pings, grown }
+    }
+
+    /// Sends so many messages to `echo` and back, one after the other.
+    async fn ping(&mut self, echo: Pid, times: usize, pings: &mut Vec<Duration>) {
+        for _ in 0..times {
             let begin = Instant::now();
             self.inbox.send(echo, Ping(self.inbox.pid()));
             self.next::<Ping>().await;
             pings.push(begin.elapsed());
         }
-        pings
     }
 
-    /// The most that the slave's OS process has ever had in memory, in bytes.
-    async fn memory_of(&mut self, slave: NodeName) -> u64 {
-        memory(self.tell_of(slave).await.0)
+    /// The most that this OS process and the slave's have ever had in memory, in bytes.
+    async fn memory_with(&mut self, slave: NodeName) -> [u64; 2] {
+        [memory(std::process::id()), memory(self.tell_of(slave).await.0)]
     }
 }
 
@@ -139,14 +145,11 @@ fn memory(os_pid: u32) -> u64 {
 #[derive(Serialize, Deserialize)]
 struct Ping(Pid);
 
-#[derive(Serialize, Deserialize)]
-struct Read {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Done {
     bytes: usize,
     hash: [u8; 32],
 }
-
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Written([u8; 32]);
 
 async fn echoes(mut ctx: Ctx) {
     loop {
@@ -155,14 +158,18 @@ async fn echoes(mut ctx: Ctx) {
     }
 }
 
-async fn reads(ctx: Ctx, tester: Pid, path: String) {
+/// Pauses after each mebibyte.
+async fn reads(mut ctx: Ctx, tester: Pid, path: String, pause: Duration) {
     let mut file = ctx.files().open(path).await.expect("it is there");
     let (mut bytes, mut hash) = (0, Sha256::new());
     while let Some(chunk) = file.read_chunk().await.expect("it is read") {
         bytes += chunk.len();
         hash.update(chunk);
+        if bytes % (1 << 20) == 0 && !pause.is_zero() {
+            ctx.receive_within::<()>(pause).await;
+        }
     }
-    ctx.send(tester, Read { bytes, hash: hash.finalize().into() });
+    ctx.send(tester, Done { bytes, hash: hash.finalize().into() });
 }
 
 async fn writes(ctx: Ctx, tester: Pid, path: String, len: usize) {
@@ -173,10 +180,12 @@ async fn writes(ctx: Ctx, tester: Pid, path: String, len: usize) {
         hash.update(&piece);
     }
     file.close().await.expect("it is on the disk");
-    ctx.send(tester, Written(hash.finalize().into()));
+    ctx.send(tester, Done { bytes: len, hash: hash.finalize().into() });
 }
 remote_fn!("file_memory": echoes, reads, writes);
 
 /// Either side may need this much more than before.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
 const PINGS: usize = 2000;
+/// After each mebibyte: about what a line of a gigabit a second carries, and both cores have time to spare.
+const PAUSE: Duration = Duration::from_millis(8);
