@@ -20,6 +20,7 @@ use crate::node::ambient::set_default_node;
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times, cores};
 use crate::node::launch::{self, HearsSteps, Launching, Plan};
 use crate::node::output::{OutputLine, Sink};
+use crate::node::shares::Shares;
 use crate::node::terminal::{OutputFormat, Terminal};
 use crate::term::NodeName;
 use crate::wire::greeting::Part;
@@ -30,6 +31,8 @@ pub struct PoolBuilder {
     name: String,
     hosts: Hosts,
     args: Vec<String>,
+    /// None: the working directory, for reading and writing.
+    shares: Option<Vec<(PathBuf, bool)>>,
     program: Option<PathBuf>,
     cookie: Option<Cookie>,
     allow: Vec<String>,
@@ -89,6 +92,7 @@ impl PoolBuilder {
             name: name.to_owned(),
             hosts: Hosts::Search,
             args: Vec::new(),
+            shares: None,
             program: None,
             cookie: None,
             allow: Vec::new(),
@@ -182,6 +186,29 @@ impl PoolBuilder {
     /// Lets this guarded module be started on the pool's nodes. Default: none.
     pub fn allow(mut self, module: impl Into<String>) -> PoolBuilder {
         self.allow.push(module.into());
+        self
+    }
+
+    /// Lets the pool read and write what is below this directory of the master's, through
+    /// [`Files`](crate::Files); of several the first is where relative paths start. Default: the working
+    /// directory of the master at its start.
+    pub fn share(self, dir: impl Into<PathBuf>) -> PoolBuilder {
+        self.shares(dir.into(), true)
+    }
+
+    /// The same for reading only.
+    pub fn share_read_only(self, dir: impl Into<PathBuf>) -> PoolBuilder {
+        self.shares(dir.into(), false)
+    }
+
+    /// Lets the pool reach no files of the master's, but for those that are shared after this.
+    pub fn no_share(mut self) -> PoolBuilder {
+        self.shares = Some(Vec::new());
+        self
+    }
+
+    fn shares(mut self, dir: PathBuf, writable: bool) -> PoolBuilder {
+        self.shares.get_or_insert_default().push((dir, writable));
         self
     }
 
@@ -288,6 +315,7 @@ impl PoolBuilder {
         }
         let hosts = self.find_hosts()?;
         let mut config = self.config()?;
+        config.shares = Arc::new(self.open_shares()?);
         config.name = NodeName::new(&format!("{}-master", self.name), &own_host_name())?;
         let heard = self.progress.is_some();
         let progress = self.progress.clone().unwrap_or_else(|| Arc::new(|_| {}));
@@ -346,6 +374,14 @@ impl PoolBuilder {
         let node = Node::start(config).await?;
         set_default_node(&node);
         Ok(FreeNode::of(Pool::of(&node)))
+    }
+
+    fn open_shares(&self) -> Result<Shares, StartError> {
+        let Some(dirs) = &self.shares else {
+            // A working directory that is gone is no reason not to start: nothing is shared then.
+            return Ok(Shares::open(&[(PathBuf::from("."), true)]).unwrap_or_default());
+        };
+        Shares::open(dirs).map_err(|(dir, source)| StartError::Share { dir, source })
     }
 
     fn find_hosts(&mut self) -> Result<Vec<Host>, StartError> {
@@ -407,6 +443,7 @@ impl PoolBuilder {
             program: self.program.clone(),
             args: self.args.clone(),
             launching: self.launching.clone(),
+            shares: Arc::default(),
         })
     }
 }
