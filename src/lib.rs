@@ -75,8 +75,8 @@ pub use node::names::NameError;
 pub use node::output::OutputLine;
 pub use node::registry::kinds;
 pub use pool::{
-    Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError, SpawnMonitored,
-    StartError, StartEvent, Watches,
+    Attached, Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError,
+    SpawnMonitored, StartError, StartEvent, Watches,
 };
 pub use process::{Ctx, ProcessFn};
 pub use rmpv::Value;
@@ -84,7 +84,7 @@ pub use runtime_file::{Published, RunningPool, RuntimeFileError};
 pub use supervisor::{ChildRef, SupervisorError, SupervisorRef, SupervisorStartError};
 pub use term::{
     AutoShutdown, ChildCount, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, ExitReason,
-    Incarnation, Kind, NodeName, NodeNameError, Pid, Place, Ref, RestartType, Shutdown, SpecError,
+    Fingerprint, FingerprintError, Incarnation, Kind, NodeName, NodeNameError, Pid, Place, Ref, RestartType, Shutdown, SpecError,
     Strategy, Supervisor, To,
 };
 pub use wire::{KindInfo, Stream};
