@@ -84,8 +84,8 @@ pub use runtime_file::{Published, RunningPool, RuntimeFileError};
 pub use supervisor::{ChildRef, SupervisorError, SupervisorRef, SupervisorStartError};
 pub use term::{
     AutoShutdown, ChildCount, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, ExitReason,
-    Fingerprint, FingerprintError, Incarnation, Kind, NodeName, NodeNameError, Pid, Place, Ref, RestartType, Shutdown, SpecError,
-    Strategy, Supervisor, To,
+    Fingerprint, FingerprintError, Incarnation, Kind, NodeName, NodeNameError, Pid, Place, Ref,
+    RestartType, Shutdown, SpecError, Strategy, Supervisor, To,
 };
 pub use wire::{KindInfo, Stream};
 

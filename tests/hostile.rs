@@ -55,7 +55,7 @@ impl Target {
             let pool = set(master).start().await.unwrap();
             let free = builder("target-free").start_free(LOOPBACK.parse().unwrap()).await.unwrap();
             let node = free.pool().here();
-            assert!(pool.attach(node, free.pool().address()).await.unwrap());
+            assert!(pool.attach(node, free.pool().address()).await.unwrap().newly);
             let job = pool.spawn_on::<Job>(node, ()).await.unwrap();
             assert_eq!(job.send(Work).await.unwrap(), 1);
             Target { pool, free, job, log }
@@ -105,7 +105,7 @@ fn another_protocol_version_is_told_which_one_is_spoken_here() {
     enemy.send(&frame(&greeting_body(VERSION + 1, &hello)));
     let Some(Greeting::Refused(why)) = enemy.hear() else { panic!("not refused") };
     assert!(why.to_string().contains("Protocol"), "{why}");
-    target.log.refused(enemy.address(), "protocol version: here 2, there 3");
+    target.log.refused(enemy.address(), "protocol version: here 3, there 4");
     target.goes_on();
 }
 
@@ -134,7 +134,7 @@ fn what_a_port_scanner_says_is_refused() {
         enemy.is_hung_up_on();
     }
     // What is framed, but no greeting: a log line stays one line.
-    for body in [&b""[..], &[2], &[2, 0xC1], b"\x02\x81\xA7Refused\x81\xA7Garbage\xA5a\nfoo"] {
+    for body in [&b""[..], &[3], &[3, 0xC1], b"\x03\x81\xA7Refused\x81\xA7Garbage\xA5a\nfoo"] {
         let mut enemy = target.enemy();
         enemy.send(&frame(body));
         let line = target.log.wait_for(&["refused", &format!("from={} ", enemy.address())]);

@@ -1,6 +1,7 @@
 //! Decisions: plain functions of what has happened. No clock, socket, thread or actix in here.
 
 pub(crate) mod calls;
+pub(crate) mod differences;
 pub(crate) mod directory;
 pub(crate) mod life;
 pub(crate) mod members;

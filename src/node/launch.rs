@@ -31,10 +31,11 @@ use super::cell::lock;
 use super::config::{Config, Times, cores};
 use super::guard::{self, GUARD_FLAG, LifeLine, WORKER_FLAG, WorkerEnd};
 use super::output::{OutputLine, to_terminal};
-use super::{Node, NodeError};
+use super::ways::own_host;
+use super::{Node, NodeError, undumpable};
 use crate::cookie::Cookie;
 use crate::log;
-use crate::term::NodeName;
+use crate::term::{At, NodeName};
 use crate::wire::Stream;
 use crate::wire::greeting::Part;
 
@@ -107,11 +108,12 @@ pub(crate) struct Gone {
 struct Letter {
     name: NodeName,
     master: NodeName,
-    master_address: SocketAddr,
+    master_at: At,
     cookie: Cookie,
     times: Times,
     frame_bytes_max: usize,
     allow: Vec<String>,
+    only: Option<Vec<String>>,
     args: Vec<String>,
 }
 
@@ -181,15 +183,16 @@ pub(crate) fn kill(guard_pid: u32) {
 }
 
 fn letter(node: &Node, plan: &Plan) -> Result<Vec<u8>, guard::GuardError> {
-    let Config { cookie, times, frame_bytes_max, allow, .. } = node.config.clone();
+    let Config { cookie, times, frame_bytes_max, allow, only, .. } = node.config.clone();
     let letter = Letter {
         name: plan.name,
         master: node.name,
-        master_address: node.address(),
+        master_at: node.at(),
         cookie,
         times,
         frame_bytes_max,
         allow,
+        only,
         args: plan.args.clone(),
     };
     let body = rmp_serde::to_vec(&letter).expect("a letter is plain data");
@@ -323,6 +326,9 @@ pub(crate) fn become_slave(args: &[OsString]) -> Option<i32> {
     let flag = args.get(1)?.to_str()?;
     let name = args.get(2).and_then(|name| name.to_str()).unwrap_or_default();
     let rest = args.get(3..).unwrap_or_default();
+    if [GUARD_FLAG, WORKER_FLAG].contains(&flag) {
+        undumpable(); // before it reads its letter
+    }
     match flag {
         GUARD_FLAG => Some(guard::run(name, rest)),
         WORKER_FLAG => Some(work()),
@@ -355,14 +361,19 @@ fn work() -> i32 {
         }
     };
     let life_line = Arc::new(life_line);
-    let loopback = SocketAddr::new(letter.master_address.ip(), 0);
+    let loopback = SocketAddr::new(letter.master_at.local.ip(), 0);
     let config = Config {
         name: letter.name,
         part: Part::Slave,
         cookie: letter.cookie,
         listen: loopback,
+        listen_tls: None,
+        host: own_host(),
+        credentials: None,
+        authority: None,
         workers: cores(),
         allow: letter.allow,
+        only: letter.only,
         times: letter.times,
         frame_bytes_max: letter.frame_bytes_max,
         log: log.clone(),
@@ -371,7 +382,7 @@ fn work() -> i32 {
         program: None,
         args: letter.args,
     };
-    match futures::executor::block_on(serve(config, letter.master, letter.master_address)) {
+    match futures::executor::block_on(serve(config, letter.master, letter.master_at)) {
         Ok(node) => {
             set_default_node(&node);
         }
@@ -390,17 +401,9 @@ fn work() -> i32 {
     }
 }
 
-async fn serve(
-    config: Config,
-    master: NodeName,
-    address: SocketAddr,
-) -> Result<Arc<Node>, NodeError> {
+async fn serve(config: Config, master: NodeName, at: At) -> Result<Arc<Node>, NodeError> {
     let node = Node::start(config).await?;
-    node.peers().place(master, address);
-    node.peers().set_master(Some(master));
-    if node.link_to(master).is_err() {
-        unreachable!("its address was noted above");
-    }
+    node.call_back(master, at, None);
     Ok(node)
 }
 

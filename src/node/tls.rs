@@ -48,10 +48,13 @@ impl Authority {
     /// # Errors
     /// If the operating system has no random bytes.
     pub(crate) fn new() -> Result<Authority, TlsError> {
-        let mut params = params("pspawn pool", Vec::new())?;
+        // Its own name tells a stranger's certificate from one of ours with a wrong signature.
+        let key = KeyPair::generate()?;
+        let number = Fingerprint::of(key.public_key_raw());
+        let mut params = params(&format!("pspawn pool {number}"), Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        Ok(Authority(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
+        Ok(Authority(CertifiedIssuer::self_signed(params, key)?))
     }
 
     /// What the node of this name proves itself with.
@@ -333,8 +336,7 @@ impl ServerCertVerifier for Pinned {
 /// other letters.
 fn certified_name(node: NodeName) -> String {
     let digest = Sha256::digest(node.as_str());
-    let label: String =
-        digest[..LABEL_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+    let label: String = digest[..LABEL_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{label}.node.pspawn")
 }
 

@@ -51,7 +51,9 @@ impl FromStr for Fingerprint {
 
 /// A text that is no fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no fingerprint: expected sha256: and 64 hexadecimal digits, as `pspawn node` prints it")]
+#[error(
+    "{text:?} is no fingerprint: expected sha256: and 64 hexadecimal digits, as `pspawn node` prints it"
+)]
 pub struct FingerprintError {
     /// The text, or the beginning of a long one.
     pub text: String,

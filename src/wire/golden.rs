@@ -207,7 +207,10 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
                 guarded: false,
             }])),
         ),
-        ("Told Attached", told(Answer::Attached { already: false, differences: vec!["why".into()] })),
+        (
+            "Told Attached",
+            told(Answer::Attached { already: false, differences: vec!["why".into()] }),
+        ),
         ("Told Done", told(Answer::Done)),
         ("Told Refused", told(Answer::Refused("why".into()))),
         ("Members", Control::Members(vec![member])),

@@ -323,7 +323,8 @@ mod tests {
         (b, b_cookie): (Hello, &str),
     ) -> (Result<Hello, Refusal>, Result<Hello, Refusal>) {
         let (a_cookie, b_cookie) = (Cookie::new(a_cookie), Cookie::new(b_cookie));
-        let (mut dialer, mut listener) = (Dialer::new(a.clone(), None, PLAIN), Listener::new(b, PLAIN));
+        let (mut dialer, mut listener) =
+            (Dialer::new(a.clone(), None, PLAIN), Listener::new(b, PLAIN));
         let mut to_listener = Greeting::Hello(a.said());
         loop {
             let (answer, proven) = match listener.on(to_listener, &b_cookie) {

@@ -213,7 +213,10 @@ pub(crate) enum Answer {
     Explained(Vec<String>),
     Kinds(Vec<KindInfo>),
     /// It is in the pool, and can start other things than the master.
-    Attached { already: bool, differences: Vec<String> },
+    Attached {
+        already: bool,
+        differences: Vec<String>,
+    },
     Credentials(Credentials),
     Alive(bool),
     Done,

@@ -35,6 +35,9 @@ pub(super) struct Start {
     /// Let this guarded module be started; may be said again
     #[arg(long, value_name = "MODULE")]
     allow: Vec<String>,
+    /// Let only this module be started on the pool's nodes by other nodes; may be said again [default: all]
+    #[arg(long, value_name = "MODULE")]
+    only: Vec<String>,
     /// Fail if fewer slaves come up [default: 1, or 0 if there are no hosts]
     #[arg(long, value_name = "N")]
     min_nodes: Option<usize>,
@@ -73,6 +76,9 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
     }
     for module in args.allow {
         builder = builder.allow(module);
+    }
+    for module in args.only {
+        builder = builder.only(module);
     }
     if let Some(nodes) = args.min_nodes {
         builder = builder.min_nodes(nodes);
