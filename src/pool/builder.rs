@@ -308,9 +308,7 @@ impl PoolBuilder {
             // The same port for nodes of this host, unless it is taken: by the other listener, too.
             let beside = SocketAddr::new(config.listen.ip(), listen.port());
             match Node::start(Config { listen: beside, ..config.clone() }).await {
-                Err(NodeError::Listen { address, .. }) if address == beside => {
-                    Node::start(config).await?
-                }
+                Err(NodeError::Listen { .. }) => Node::start(config).await?,
                 started => started?,
             }
         };
