@@ -301,6 +301,30 @@ fn the_nodes_own_words_prove_nothing() {
 }
 
 #[test]
+fn what_a_peer_can_start_that_differs_is_named() {
+    let target = Target::new();
+    let me = Hello { digest: "other".to_owned(), ..Hello::of("differs@nowhere") };
+    let (mut peer, _) = Enemy::greeted(target.pool.address(), &me, COOKIE);
+    let question = loop {
+        let body = peer.hear_frame().expect("it asks what we can start");
+        if body.ends_with(b"Kinds") {
+            // 0, a map of one, "Ask", an array of two
+            break body[b"\0\x81\xA3Ask\x92".len()..body.len() - b"\xA5Kinds".len()].to_vec();
+        }
+    };
+    let job = b"\x94\x92\xA3job\xA3new\xA8(x: i64)\x91\xA4Rest\xC2";
+    let told = [&b"\0\x81\xA4Told\x92"[..], &question, b"\x81\xA5Kinds\x91", job].concat();
+    peer.send(&frame(&told));
+    let line = target.log.wait_for(&["can start other things", "peer=differs@nowhere"]);
+    assert!(
+        line.contains("job: here (), there (x: i64); job: messages here Work, there Rest"),
+        "{line}"
+    );
+    assert!(line.contains("pspawn.supervisor: there missing"), "{line}");
+    target.goes_on();
+}
+
+#[test]
 fn a_name_belongs_to_who_has_it() {
     let target = Target::new();
     for name in [target.job.node(), target.pool.here()] {

@@ -102,6 +102,30 @@ fn nodes_that_were_attached_meet_each_other_and_so_do_commands() {
 }
 
 #[test]
+fn a_node_that_listens_on_loopback_only_calls_who_is_on_another_host() {
+    block_on(async {
+        let (pool, _log) = master("calls").await;
+        let loopback = LOOPBACK.parse().unwrap();
+        // Both orders of names: PE-1 does not come in between.
+        for name in ["anna", "zoe"] {
+            let far = foreign(&format!("m{name}")).await;
+            let near = builder(name).start_free(loopback).await.unwrap();
+            let (at, fingerprint) = (far.pool().tls_address().unwrap(), far.fingerprint().unwrap());
+            pool.attach_pinned(far.pool().here(), at, fingerprint).await.unwrap();
+            pool.attach(near.pool().here(), near.pool().address()).await.unwrap();
+            let (far_node, to) = (far.pool().here(), (near.pool().here(),));
+            let called = pool.call_on::<u32>(far_node, "elsewhere", "work_on", to).await.unwrap();
+            assert_eq!(called.result().await, Ok(1), "PE-7: {name}");
+            for free in [far, near] {
+                free.stop();
+                free.pool().stopped().await;
+            }
+        }
+        end(pool, []).await;
+    });
+}
+
+#[test]
 fn a_command_has_no_way_to_a_master_of_another_host() {
     let running = RunningPool {
         name: "far".to_owned(),

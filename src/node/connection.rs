@@ -13,18 +13,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
-use super::Node;
 use super::link::{Link, Phase};
 use super::peers::Admission;
 use super::role::RoleEvent;
 use super::stream::{ByteStream, From, MakeStream, To};
 use super::tls::{self, Entry, Secured};
-use super::ways::{Ends, Made, NoWay, Place, Tried, connect};
+use super::ways::{Ends, Made, NoWay, Place, Tried, Ways, connect, ways};
+use super::{Node, Outcome};
 use crate::wire::greeting::{
     Channel, DialStep, Dialer, GREETING_BYTES_MAX, Greeting, Hello, ListenStep, Listener, Part,
     Refusal, decode, encode,
 };
-use crate::wire::{Body, Control, NotAFrame, Splitter, read_body};
+use crate::wire::{Answer, Body, Control, NotAFrame, Query, Splitter, read_body};
 
 /// Dials the peer of `link`, greets it, and serves the connection to its end.
 pub(crate) async fn dial(node: Arc<Node>, link: Arc<Link>, place: Place) {
@@ -201,6 +201,9 @@ impl Unmet {
 async fn reach(node: &Arc<Node>, link: &Link, place: &Place, tried: &Tried) -> Result<Met, Unmet> {
     node.get_credentials(link.peer, place).await;
     let tls = node.tls();
+    if ways(&place.at, node.config.host) == Ways::None {
+        return await_call(node, link, tried).await;
+    }
     loop {
         let made = connect(link.peer, place, node.config.host, tls.as_deref(), tried);
         let made = made.await.map_err(|NoWay| Unmet::NoWay)?;
@@ -211,6 +214,30 @@ async fn reach(node: &Arc<Node>, link: &Link, place: &Place, tried: &Tried) -> R
             greeted => return greeted,
         }
     }
+}
+
+/// Has a peer called that does not listen for us: the master is connected with both.
+///
+/// PE-7: whoever has no way to a node lets that one in that calls. Ends only if nobody will call.
+async fn await_call(node: &Arc<Node>, link: &Link, tried: &Tried) -> Result<Met, Unmet> {
+    let nowhere = "it is on another host, and does not listen for nodes of other hosts";
+    let note = |what: &str| tried.note("", Some(format!("{nowhere}; {what}")));
+    let Some(master) = node.peers().master().filter(|master| *master != link.peer) else {
+        note("there is no master to have it call");
+        return Err(Unmet::NoWay);
+    };
+    let asked = node.query(master, Query::HaveCall(link.peer), node.config.times.greeting).await;
+    match asked {
+        Outcome::Told(Answer::Done) => {
+            note("it was asked to call, and did not come");
+            std::future::pending().await // until the time is up; what it brings up is this link
+        }
+        Outcome::Told(Answer::Refused(why)) => {
+            note(&format!("{master} cannot have it call: {why}"))
+        }
+        _ => note(&format!("{master} was not reached to have it call")),
+    }
+    Err(Unmet::NoWay)
 }
 
 /// All that a slave does to reach its master at an address of its own. None: no time is left.
@@ -334,7 +361,7 @@ async fn admit(node: &Arc<Node>, them: &Hello) -> Result<Upheld, Refusal> {
     loop {
         node.losses_told().await;
         let fresh = node.now().saturating_sub(node.config.times.tick * 2);
-        match node.peers().admit(node.name, them, fresh, new) {
+        match node.peers().admit((node.name, node.config.host), them, fresh, new) {
             Ok(link) if node.bring_up(&link, them.incarnation) => {
                 return Ok(Upheld { node: node.clone(), link });
             }
@@ -411,7 +438,7 @@ async fn read_frames(
                 }
                 Ok(Body::Named { name, tag, payload }) => node.on_named(&name, tag, payload),
                 Ok(Body::Reply { question, payload }) => {
-                    node.close_question(question, super::Outcome::Reply(payload));
+                    node.close_question(question, Outcome::Reply(payload));
                 }
                 Ok(Body::Control(Control::Bye)) => return "it left".to_owned(),
                 Ok(Body::Control(control)) => node.on_control(link, control),

@@ -152,6 +152,7 @@ impl Master {
                 return self.attach(node, at, fingerprint, to, ctx);
             }
             Query::Credentials => self.credentials_for(&to),
+            Query::HaveCall(node) => self.have_call(node, &to),
             Query::StopPool => return self.stop(to, ctx),
         };
         to.tell(&self.node, answer);
@@ -168,6 +169,21 @@ impl Master {
             },
             (None, _) => Answer::Refused("credentials are for commands only".to_owned()),
             (_, None) => Answer::Refused("this pool has no authority".to_owned()),
+        }
+    }
+
+    /// Has one member call another, which has no way to it.
+    fn have_call(&self, node: NodeName, to: &Return) -> Answer {
+        let asker = to.link.as_ref().map(|link| link.peer);
+        let asker = asker.filter(|asker| self.placement.members().get(*asker).is_some());
+        let link = self.node.peers().get(node).filter(|_| self.up.contains_key(&node));
+        match (asker, link) {
+            (Some(asker), Some(link)) => {
+                link.tell(&Control::Call(asker));
+                Answer::Done
+            }
+            (None, _) => Answer::Refused("only members are called".to_owned()),
+            (_, None) => Answer::Refused(format!("{node} is not connected")),
         }
     }
 

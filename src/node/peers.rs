@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::cell::lock;
 use super::link::{Link, Phase};
-use super::ways::Place;
-use crate::term::NodeName;
+use super::ways::{Place, Ways, ways};
+use crate::term::{HostId, NodeName};
 use crate::wire::MemberInfo;
 use crate::wire::greeting::{Hello, Refusal};
 
@@ -22,6 +22,13 @@ struct Known {
     master: Option<NodeName>,
     /// The last connection that was lost or did not come about, and why.
     last_lost: Option<(NodeName, String)>,
+}
+
+impl Known {
+    /// Whether a dial from `host` may get there.
+    fn has_way(&self, node: NodeName, host: HostId) -> bool {
+        self.places.get(&node).is_none_or(|place| ways(&place.at, host) != Ways::None)
+    }
 }
 
 impl Peers {
@@ -50,7 +57,7 @@ impl Peers {
     /// than its former connection has been silent since `fresh` is taken for an impostor.
     pub(crate) fn admit(
         &self,
-        me: NodeName,
+        (me, host): (NodeName, HostId),
         them: &Hello,
         fresh: Duration,
         new: impl FnOnce() -> Arc<Link>,
@@ -65,7 +72,8 @@ impl Peers {
                     return Err(Admission::Refuse(Refusal::NameTaken(them.node.to_string())));
                 }
                 Phase::Up(_) => return Err(Admission::Outlived(link.clone())),
-                Phase::Connecting if me > them.node => {
+                // PE-7: we may have no way there, and be waiting for just this.
+                Phase::Connecting if me > them.node && known.has_way(them.node, host) => {
                     return Err(Admission::Refuse(Refusal::Crossed));
                 }
                 Phase::Connecting => return Ok(link.clone()),

@@ -83,7 +83,8 @@ impl Slave {
             | Query::Explain
             | Query::Attach { .. }
             | Query::StopPool
-            | Query::Credentials => Answer::Refused("not the master of a pool".to_owned()),
+            | Query::Credentials
+            | Query::HaveCall(_) => Answer::Refused("not the master of a pool".to_owned()),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! How another node is reached: at which addresses, over what, and which of them is first.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock};
@@ -94,22 +93,19 @@ pub(crate) async fn connect(
         Ways::Tls(remote) => remote,
         Ways::None => {
             let why = "it is on another host, and does not listen for nodes of other hosts";
-            tried.say(why.to_owned());
+            tried.note("", Some(why.to_owned()));
             return Err(NoWay);
         }
     };
     if tls.is_none() && place.pin.is_none() {
         let addresses: Vec<String> = remote.iter().map(ToString::to_string).collect();
         let addresses = addresses.join(", ");
-        tried.say(format!(
-            "{addresses}: it is on another host, and this node has no certificate of its pool"
-        ));
+        let why = "it is on another host, and this node has no certificate of its pool";
+        tried.note(&addresses, Some(why.to_owned()));
         return Err(NoWay);
     }
     let mut attempts = FuturesUnordered::new();
-    let mut waiting = remote.iter();
-    loop {
-        let Some(address) = waiting.next() else { break };
+    for address in remote {
         attempts.push(tried.attempt(*address, encrypted(node, place.pin, tls, *address)));
         let pause = tokio::time::sleep(STAGGER);
         let mut pause = std::pin::pin!(pause);
@@ -178,7 +174,7 @@ impl Tried {
         }
     }
 
-    /// Notes what came of a place: none if nothing has yet.
+    /// Notes what came of a place, none if nothing has yet; of no place at all, why that is so.
     pub(crate) fn note(&self, place: &str, why: Option<String>) {
         let mut tried = lock(&self.0);
         match tried.iter_mut().find(|(known, _)| known == place) {
@@ -187,12 +183,7 @@ impl Tried {
         }
     }
 
-    /// Notes why nothing could be tried at all.
-    fn say(&self, why: String) {
-        self.note("", Some(why));
-    }
-
-    /// Whether all that was tried was refused by its host at once.
+    /// Each place with why it was none; where nothing was heard, for how long.
     pub(crate) fn in_words(&self, after: Duration) -> String {
         let tried = lock(&self.0);
         let words = tried.iter().map(|(place, why)| match (place.as_str(), why) {
@@ -201,12 +192,6 @@ impl Tried {
             (place, None) => format!("{place}: no greeting within {after:?}"),
         });
         words.collect::<Vec<_>>().join("; ")
-    }
-}
-
-impl fmt::Display for Tried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.in_words(Duration::ZERO))
     }
 }
 

@@ -192,6 +192,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
             }),
         ),
         ("Ask Enlist", asked(Query::Enlist(Some(credentials.clone())))),
+        ("Ask HaveCall", asked(Query::HaveCall(a))),
+        ("Call", Control::Call(a)),
         ("Ask Credentials", asked(Query::Credentials)),
         ("Told Credentials", told(Answer::Credentials(credentials))),
         ("Told Placed", told(Answer::Placed(Some(a)))),

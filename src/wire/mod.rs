@@ -52,6 +52,8 @@ pub(crate) enum Control {
     Told { question: u64, answer: Answer },
     /// From the master: who is in the pool, and where; sent whenever that changes.
     Members(Vec<MemberInfo>),
+    /// From the master: connect with this node, which has no way to you.
+    Call(NodeName),
     /// From the master: end, with all that you run.
     Halt,
     /// I end the connection on purpose.
@@ -103,6 +105,7 @@ impl Control {
             | Control::SpawnRefused { .. }
             | Control::Ask { .. }
             | Control::Members(_)
+            | Control::Call(_)
             | Control::Halt
             | Control::Bye => None,
         }
@@ -199,6 +202,8 @@ pub(crate) enum Query {
     StopPool,
     /// You are in my pool from now on; I am its master. With these you prove yourself to the others.
     Enlist(Option<Credentials>),
+    /// I have no way to this node: have it call me.
+    HaveCall(NodeName),
     /// I talk to the pool and am no member: what do I prove myself with to nodes of other hosts?
     Credentials,
     /// Does this actor live?

@@ -163,9 +163,16 @@ fn a_call_back_that_fails_names_each_address_and_why() {
         let hosts = Hosts::new().await;
         let (one, two) = (closed_port().await, closed_port().await);
         let at = At { remote: vec![one, two], ..hosts.b.at() };
-        let fallback: MakeStream = Box::new(|| Err(io::Error::other("no channel")));
+        let (go_on, told) = std::sync::mpsc::channel();
+        let fallback: MakeStream = Box::new(move || {
+            let _ = told.recv();
+            Err(io::Error::other("no channel"))
+        });
         hosts.a.call_back(hosts.b.name, at, Some(fallback));
-        assert!(hosts.kinds_of_b().await.is_err());
+        let mut asking = std::pin::pin!(hosts.kinds_of_b());
+        assert!(futures::poll!(&mut asking).is_pending(), "it waits for the call");
+        go_on.send(()).unwrap();
+        assert!(asking.await.is_err());
         let why = hosts.a.peers().why_lost(hosts.b.name).unwrap();
         for part in [format!("{one}: "), format!("{two}: "), "no channel".to_owned()] {
             assert!(why.contains(&part), "{part:?} is not in {why:?}");
