@@ -79,8 +79,8 @@ pub use node::output::OutputLine;
 pub use node::registry::kinds;
 pub use node::terminal::{OutputFormat, Terminal};
 pub use pool::{
-    Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError, SpawnMonitored,
-    StartError, StartEvent, Watches,
+    Attached, Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError,
+    SpawnMonitored, StartError, StartEvent, Watches,
 };
 pub use process::{Ctx, ProcessFn};
 pub use rmpv::Value;
@@ -88,8 +88,8 @@ pub use runtime_file::{Published, RunningPool, RuntimeFileError};
 pub use supervisor::{ChildRef, SupervisorError, SupervisorRef, SupervisorStartError};
 pub use term::{
     AutoShutdown, ChildCount, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, ExitReason,
-    FileEntry, FileInfo, FileKind, Incarnation, Kind, NodeName, NodeNameError, Pid, Place, Ref,
-    RestartType, Shutdown, SpecError, Strategy, Supervisor, To,
+    FileEntry, FileInfo, FileKind, Fingerprint, FingerprintError, Incarnation, Kind, NodeName,
+    NodeNameError, Pid, Place, Ref, RestartType, Shutdown, SpecError, Strategy, Supervisor, To,
 };
 pub use wire::{KindInfo, Stream};
 

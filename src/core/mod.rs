@@ -2,6 +2,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod credit;
+pub(crate) mod differences;
 pub(crate) mod directory;
 pub(crate) mod fold;
 pub(crate) mod life;

@@ -151,6 +151,14 @@ pub enum SpawnError {
         /// What was to be started.
         kind: Kind,
     },
+    /// The node starts certain modules only, and this is none of them.
+    #[error("{node} starts for others only the modules it was told to, and {0} is none of them: start it with --only {0}", kind.module())]
+    NotAmong {
+        /// The chosen node.
+        node: NodeName,
+        /// What was to be started.
+        kind: Kind,
+    },
     /// The node was lost, or cannot be reached. The actor may have lived briefly.
     #[error("{node} is down, or not in the pool")]
     NodeDown {

@@ -41,6 +41,9 @@ pub(super) struct Start {
     /// Let the pool reach no files of the master's
     #[arg(long, conflicts_with_all = ["share", "share_read_only"])]
     no_share: bool,
+    /// Let only this module be started on the pool's nodes by other nodes; may be said again [default: all]
+    #[arg(long, value_name = "MODULE")]
+    only: Vec<String>,
     /// Fail if fewer slaves come up [default: 1, or 0 if there are no hosts]
     #[arg(long, value_name = "N")]
     min_nodes: Option<usize>,
@@ -87,6 +90,9 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
     }
     if args.no_share {
         builder = builder.no_share();
+    }
+    for module in args.only {
+        builder = builder.only(module);
     }
     if let Some(nodes) = args.min_nodes {
         builder = builder.min_nodes(nodes);
