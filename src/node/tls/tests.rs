@@ -307,7 +307,6 @@ fn config(text: &str, host: &str) -> Config {
         args: Vec::new(),
         launching: crate::node::launch::Launching::default(),
         shares: Arc::default(),
-        shares: Arc::default(),
     }
 }
 
