@@ -45,6 +45,7 @@ mod core;
 mod directory;
 mod entry;
 mod hosts;
+pub mod launcher;
 mod log;
 mod macros;
 mod message;
@@ -63,17 +64,18 @@ pub use context::{Context, ProcessContext};
 pub use cookie::{Cookie, CookieError};
 pub use directory::{DirectoryError, GroupChange};
 pub use entry::{init, run};
-pub use hosts::{HostEntry, HostsError, HostsFile, is_this_host, own_host_name};
+pub use hosts::{BadHost, HostEntry, HostsError, HostsFile, is_this_host, own_host_name};
+pub use launcher::{HostFailure, StartStep};
 pub use message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
 pub use node::NodeError;
 pub use node::blocking::blocking;
 pub use node::cell::{exit, throw, yield_now};
 pub use node::inbox::HostContext;
-pub use node::launch::{HostFailure, StartStep};
 pub use node::letter::Letter;
 pub use node::names::NameError;
 pub use node::output::OutputLine;
 pub use node::registry::kinds;
+pub use node::terminal::{OutputFormat, Terminal};
 pub use pool::{
     Attached, Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError,
     SpawnMonitored, StartError, StartEvent, Watches,

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::launcher::HostFailure;
 use crate::node::ambient::{ambient_node, set_default_node};
-use crate::node::launch::HostFailure;
-use crate::node::output::{OutputLine, Sink, to_terminal};
+use crate::node::output::{OutputLine, Sink};
+use crate::node::terminal::{OutputFormat, Terminal};
 use crate::node::{Node, Outcome};
 use crate::runtime_file::RunningPool;
 use crate::term::{At, ExitReason, Fingerprint, HostId, NodeName, Pid};
@@ -70,7 +71,7 @@ impl Pool {
     /// # Errors
     /// [`StartError::Unreachable`] if the master does not answer or refuses the cookie.
     pub async fn connect(running: RunningPool) -> Result<Pool, StartError> {
-        Pool::connect_with(running, to_terminal()).await
+        Pool::connect_with(running, Sink::terminal(OutputFormat::default())).await
     }
 
     /// The same; what actors print that are started from here goes to `output`.
@@ -81,7 +82,15 @@ impl Pool {
         running: RunningPool,
         output: impl Fn(&OutputLine) + Send + Sync + 'static,
     ) -> Result<Pool, StartError> {
-        Pool::connect_with(running, Arc::new(output)).await
+        Pool::connect_with(running, Sink::closure(output)).await
+    }
+
+    /// The same; it goes to this terminal.
+    ///
+    /// # Errors
+    /// Those of [`connect`](Pool::connect).
+    pub async fn connect_on(running: RunningPool, terminal: Terminal) -> Result<Pool, StartError> {
+        Pool::connect_with(running, Sink::Terminal(Arc::new(terminal))).await
     }
 
     async fn connect_with(running: RunningPool, output: Sink) -> Result<Pool, StartError> {
@@ -253,6 +262,18 @@ impl Pool {
             Err(PoolError::MasterLost { .. }) if !self.is_master() => Ok(()),
             Err(why) => Err(why.into()),
         }
+    }
+
+    /// Waits until all output that has come to this handle's node is shown, as a program does before it prints
+    /// a result. What a process printed before it answered has come when the answer has. Returns false if
+    /// whoever shows it has stalled.
+    ///
+    /// [`run`](crate::run) does it at the end by itself.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn output_shown(&self) -> bool {
+        self.node.output_shown().await
     }
 
     /// Waits until this handle's node has been stopped, by anybody.

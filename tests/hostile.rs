@@ -3,6 +3,7 @@
 
 mod enemy;
 
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use futures::executor::block_on;
@@ -249,6 +250,45 @@ fn well_formed_nonsense_from_a_peer_does_no_harm() {
     }
     target.log.wait_for(&["a master takes no orders", "from=enemy@nowhere"]);
     target.log.wait_for(&["node down", "peer=enemy@nowhere", "it left"]);
+    target.goes_on();
+}
+
+// OU-3: what a peer prints without credit is dropped, counted, and acknowledged all the same.
+#[test]
+fn a_peer_that_prints_without_end_fills_no_memory() {
+    let (show, lines) = sync_channel(0);
+    let target = Target::with(|builder| {
+        let builder = builder.heartbeat(Duration::from_secs(10), Duration::from_secs(60));
+        builder.output(move |line| drop(show.send(line.line.clone())))
+    });
+    let me = Hello::of("enemy@nowhere");
+    let (mut peer, _) = Enemy::greeted(target.pool.address(), &me, COOKIE);
+    let line = frame(b"\x00\x81\xA6Output\x93\x93\xADenemy@nowhere\x07\x01\xA3Out\xA2hi");
+    for _ in 0..100 {
+        peer.send(&line.repeat(1_000));
+    }
+    let mut done = 0;
+    while done < 90_000 {
+        let frame = peer.hear_frame().expect("the connection is up");
+        let control: pspawn::Value = rmp_serde::from_slice(&frame[1..]).unwrap();
+        let shown = control.as_map().filter(|of| of[0].0.as_str() == Some("Shown"));
+        done += shown.map_or(0, |of| of[0].1[0].as_u64().unwrap());
+    }
+    // Whoever says that all of it was shown has no more credit for that.
+    peer.send(&frame(b"\x00\x81\xA5Shown\x92\xCF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"));
+    let (mut shown, mut lost) = (0, 0);
+    while shown + lost < 100_000 {
+        let line = lines.recv_timeout(Duration::from_secs(30)).expect("more lines");
+        match line
+            .strip_prefix("… ")
+            .and_then(|line| line.split_once(" lines of enemy@nowhere were lost"))
+        {
+            Some((lines, _)) => lost += lines.parse::<u64>().unwrap(),
+            None => shown += u64::from(line == "hi"),
+        }
+    }
+    assert!(shown <= 8_193 && shown + lost == 100_000, "{shown} shown, {lost} lost");
+    drop(lines);
     target.goes_on();
 }
 

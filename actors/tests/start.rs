@@ -33,7 +33,7 @@ fn a_malformed_hosts_file_is_reported_with_line_and_expectation() {
 fn a_host_that_cannot_be_started_is_reported_with_its_step_and_the_other_runs() {
     let account = Account::new();
     account.write(".hosts.erlang", "'other.example'.\nlocalhost.\n");
-    let mut pool = account.start(&["start", "demo"]);
+    let mut pool = account.start(&["start", "demo", "--ssh", "no-such-ssh"]);
     pool.line_with("other.example: failed at step launch: ");
     pool.line_with("localhost: demo@localhost is up after ");
     pool.line_with("is up: 2 nodes");
@@ -64,8 +64,11 @@ fn what_a_slave_says_before_it_can_talk_is_quoted_and_kept() {
 fn too_few_nodes_fail_the_start_and_leave_nothing() {
     let account = Account::new();
     account.write(".hosts.erlang", "'other.example'.\nlocalhost.\n");
-    let ended = account.run(&["start", "demo", "--min-nodes", "2"]).with_code(3);
-    ended.says("1 of at least 2 slaves came up").says("other.example: launch: ");
+    let ended =
+        account.run(&["start", "demo", "--min-nodes", "2", "--ssh", "no-such-ssh"]).with_code(3);
+    ended
+        .says("1 of at least 2 slaves came up")
+        .says("other.example: failed at step launch: cannot run no-such-ssh");
     account.until_nothing_is_left(&[]);
     account.run(&["nodes"]).with_code(3).says("no pool is running");
 }

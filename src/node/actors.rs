@@ -67,13 +67,13 @@ impl Node {
         }
     }
 
-    /// The arbiter with the least to do, in turn among equals.
+    /// The arbiter with the least to do, in turn among equals; one whose thread waits comes last.
     fn worker(&self) -> Option<&Worker> {
         let workers = &self.hands.get()?.workers;
         let turn = self.next_worker.fetch_add(1, Ordering::Relaxed);
         (0..workers.len())
             .map(|at| &workers[(turn + at) % workers.len()])
-            .min_by_key(|worker| worker.queue.len() + worker.queue.running())
+            .min_by_key(|Worker { queue, .. }| (queue.is_stuck(), queue.len() + queue.running()))
     }
 
     /// Gives a seat on some arbiter to `start`.

@@ -105,7 +105,6 @@ pub(crate) enum Comer {
     /// From another host.
     Tls(TcpStream),
     /// Through a channel that is as secret as the keys that came over it.
-    #[allow(dead_code, reason = "for launchers that bring a channel")]
     Tunnel(ByteStream),
 }
 
@@ -140,7 +139,6 @@ pub(crate) async fn accept(
 
 /// Answers the greeting of a slave that comes through the channel over which it got its keys, and serves
 /// the connection to its end. `origin` names that channel in the log.
-#[allow(dead_code, reason = "for launchers that bring a channel")]
 pub(crate) async fn accept_tunnel(node: Arc<Node>, stream: ByteStream, origin: String) {
     let (_stay, pushed_out) = oneshot::channel();
     accept(node, Comer::Tunnel(stream), origin, pushed_out, || {}).await;
@@ -511,9 +509,10 @@ async fn keep_alive(node: &Arc<Node>, link: &Arc<Link>) -> String {
     loop {
         let silent = link.heard() + times.silence_max;
         tokio::time::sleep_until(node.clock().instant(silent.min(tick))).await;
+        node.look_at_clock();
         let now = node.now();
         if now >= link.heard() + times.silence_max {
-            return format!("silent for {:?}", times.silence_max);
+            return format!("silent for {:?}{}", times.silence_max, node.own_pause());
         }
         if now >= tick {
             link.push_urgent(&Control::Tick);

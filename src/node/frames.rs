@@ -55,7 +55,8 @@ impl Node {
             Control::Call(_) => debug!(self.log, "not my master's call"; "from" => %link.peer),
             Control::Halt => self.role(RoleEvent::Halt { from: link.peer }),
             Control::Bye => {} // its connection's reader ends with it
-            Control::Output { pid, stream, line } => self.show(pid, stream, line),
+            Control::Output { pid, stream, line } => self.show(link, pid, stream, line),
+            Control::Shown { lines, bytes } => self.on_shown(link, lines, bytes),
         }
     }
 

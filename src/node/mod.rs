@@ -24,17 +24,21 @@ mod listener;
 pub(crate) mod load;
 mod master;
 pub(crate) mod names;
+mod outlet;
 pub(crate) mod output;
+mod pause;
 mod peers;
 mod questions;
 pub(crate) mod registry;
 pub(crate) mod role;
 mod routes;
+mod screen;
 pub(crate) mod seat;
 mod signals;
 mod slave;
 pub(crate) mod stream;
 mod table;
+pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod ways;
 
@@ -58,17 +62,20 @@ use self::cell::{install_panic_hook, lock};
 use self::clock::Clock;
 use self::config::Config;
 use self::keeper::Keeper;
-use self::launch::{HostFailure, Plan, StartStep};
+use self::launch::Plan;
 use self::load::{Blocking, RunQueue, Sampler};
 use self::master::{Master, StartSlave};
 use self::names::Names;
 use self::peers::Peers;
 use self::role::RoleEvent;
+use self::screen::Screen;
 use self::slave::Slave;
 use self::table::Table;
 use self::tls::{OwnCertificate, Tls, TlsError};
 use crate::core::calls::Calls;
 use crate::core::life::Life;
+use crate::core::pause::Pauses;
+use crate::launcher::{HostFailure, StartFault, StartStep};
 use crate::term::{At, Incarnation, NodeName, Pid};
 use crate::wire::greeting::{Hello, Part};
 use crate::wire::{Answer, Credentials, Fault, MemberInfo, SpawnFault};
@@ -95,6 +102,8 @@ pub(crate) struct Node {
     watchers: Mutex<HashSet<u64>>,
     peers: Peers,
     calls: Mutex<Calls<Waiter>>,
+    pauses: Mutex<Pauses>,
+    screen: Arc<Screen>,
     /// The earliest deadline has changed.
     deadlines: Notify,
     accepted: AtomicU64,
@@ -122,6 +131,15 @@ struct Hands {
 struct Worker {
     arbiter: ArbiterHandle,
     queue: Arc<RunQueue>,
+}
+
+/// A screen of which the thread ends with the node's, however that ends.
+struct CloseOnDrop(Arc<Screen>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Who waits for the answer to a question.
@@ -188,11 +206,16 @@ impl Node {
         let mut seed = [0; 4];
         getrandom::fill(&mut seed).map_err(|why| NodeError::Os(why.to_string()))?;
 
+        let log = config.log.new(o!("node" => config.name.as_str()));
+        let screen = Screen::start(config.name, config.output.clone(), log.clone())
+            .map_err(|why| NodeError::Os(why.to_string()))?;
+        let shown = CloseOnDrop(screen.clone());
+
         let (end, ended) = oneshot::channel();
         let node = Arc::new(Node {
             name: config.name,
             incarnation: Incarnation(u32::from_be_bytes(seed)),
-            log: config.log.new(o!("node" => config.name.as_str())),
+            log,
             clock: Clock::start(),
             address,
             tls_address,
@@ -204,6 +227,8 @@ impl Node {
             watchers: Mutex::default(),
             peers: Peers::default(),
             calls: Mutex::new(Calls::new()),
+            pauses: Mutex::default(),
+            screen,
             deadlines: Notify::new(),
             accepted: AtomicU64::new(0),
             hands: OnceLock::new(),
@@ -219,6 +244,7 @@ impl Node {
         std::thread::Builder::new()
             .name(format!("io {}", node.name.name()))
             .spawn(move || {
+                let _shown = shown; // nobody prints after this thread's end
                 System::new().block_on(running.run(listener, tls_listener, up));
                 let _ = end.send(());
             })
@@ -262,6 +288,8 @@ impl Node {
 
         listening.abort();
         watching.abort();
+        // What comes from now on has no reader; what has come is shown while the rest ends.
+        self.screen.close();
         for link in self.peers.all() {
             self.lose(&link, "the node stops");
         }
@@ -277,6 +305,7 @@ impl Node {
         for waiter in waiting {
             waiter(Outcome::Lost);
         }
+        self.screen.settled().await;
         System::current().stop();
     }
 
@@ -344,6 +373,16 @@ impl Node {
         Ok(())
     }
 
+    /// Waits until the output that has come is shown; false if whoever shows it has stalled.
+    pub(crate) async fn output_shown(&self) -> bool {
+        self.screen.settled().await
+    }
+
+    /// The same, of code that may block, for a second at most.
+    pub(crate) fn show_last_output(&self) {
+        self.screen.settle(1);
+    }
+
     pub(crate) fn peers(&self) -> &Peers {
         &self.peers
     }
@@ -367,7 +406,7 @@ impl Node {
     /// Starts a slave and waits until it is in the pool.
     pub(crate) async fn start_slave(&self, plan: Plan) -> Result<NodeName, HostFailure> {
         let host = plan.host.clone();
-        let failed = |why: &str| HostFailure { host, step: StartStep::Launch, why: why.to_owned() };
+        let failed = |why: &str| StartFault::new(StartStep::Launch, why).at(host);
         match self.hands.get().and_then(|hands| hands.master.as_ref()) {
             Some(master) => match master.send(StartSlave(plan)).await {
                 Ok(started) => started,

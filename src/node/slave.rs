@@ -120,6 +120,7 @@ impl Handler<RoleEvent> for Slave {
             }
             RoleEvent::Halt { from } if self.master() == Some(from) => {
                 if self.node.config.part == Part::Slave {
+                    self.node.show_last_output();
                     launch::end_worker_in_peace();
                 }
                 // P31: stop halts attached nodes too.

@@ -219,6 +219,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("Halt", Control::Halt),
         ("Bye", Control::Bye),
         ("Output", Control::Output { pid: pid(3), stream: Stream::Out, line: "hi".into() }),
+        ("Shown", Control::Shown { lines: 64, bytes: 1_000 }),
     ];
     for (what, control) in controls {
         let mut out = Vec::new();

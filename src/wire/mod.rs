@@ -60,6 +60,8 @@ pub(crate) enum Control {
     Bye,
     /// A line that an actor printed, for the terminal of the node that started it.
     Output { pid: Pid, stream: Stream, line: String },
+    /// So many of the lines that you printed were shown, with so many bytes in them: you may print as much more.
+    Shown { lines: u64, bytes: u64 },
 }
 
 impl Control {
@@ -107,7 +109,8 @@ impl Control {
             | Control::Members(_)
             | Control::Call(_)
             | Control::Halt
-            | Control::Bye => None,
+            | Control::Bye
+            | Control::Shown { .. } => None,
         }
     }
 }

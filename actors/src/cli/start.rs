@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::future::{Either, select};
-use pspawn::{Error, Pool, RunningPool, RuntimeFileError, StartError};
+use pspawn::{Error, Pool, RunningPool, RuntimeFileError, StartError, Terminal};
 
-use super::out::tell;
+use super::hosts::Hosts;
+use super::out::{Shown, tell};
 use super::running::cookie;
 use super::signals::{EXIT_INTERRUPTED, Signals};
 use board::Board;
@@ -22,13 +23,8 @@ mod board;
 pub(super) struct Start {
     /// The pool's name, the first part of its nodes' names
     name: String,
-    /// Take the hosts from this file; otherwise .hosts.erlang is searched here, in $HOME, and beside
-    /// the executable
-    #[arg(long, value_name = "FILE", conflicts_with = "local")]
-    hosts: Option<PathBuf>,
-    /// Start N slaves on this machine; no hosts file is read
-    #[arg(long, value_name = "N")]
-    local: Option<usize>,
+    #[command(flatten)]
+    hosts: Hosts,
     /// Words for the end of each slave's command line
     #[arg(long, value_name = "STR", allow_hyphen_values = true)]
     args: Option<String>,
@@ -48,6 +44,8 @@ pub(super) struct Start {
     #[arg(long, num_args = 2, value_names = ["TICK", "SILENCE"],
           value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     heartbeat: Vec<u64>,
+    #[command(flatten)]
+    shown: Shown,
     /// Run this program as the slaves, with these words for the end of its command line; it must be
     /// built on the same version of pspawn
     #[arg(last = true, value_name = "PROGRAM")]
@@ -57,19 +55,16 @@ pub(super) struct Start {
 pub(super) async fn start(args: Start) -> Result<(), Error> {
     let name = args.name.clone();
     check_free(&name)?;
+    args.hosts.be_in_allocation("start")?;
     let cookie = cookie(args.cookie_file.as_deref())?;
     let mut signals = Signals::catch()?;
     let board = Arc::new(Board::new());
 
-    let mut builder = Pool::builder(&name).cookie(cookie.clone());
+    let terminal = Terminal::new(args.shown.format());
+    let mut builder = Pool::builder(&name).cookie(cookie.clone()).terminal(terminal);
     let heard = board.clone();
     builder = builder.on_progress(move |event| heard.show(event));
-    if let Some(file) = args.hosts {
-        builder = builder.hosts_file(file);
-    }
-    if let Some(slaves) = args.local {
-        builder = builder.local(slaves);
-    }
+    builder = args.hosts.set(builder, "start");
     if let [tick, silence_max] = args.heartbeat[..] {
         builder =
             builder.heartbeat(Duration::from_millis(tick), Duration::from_millis(silence_max));
@@ -97,7 +92,13 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
         // What was started ends with us.
         Either::Right(_) => std::process::exit(EXIT_INTERRUPTED),
     };
-    let pool = started?;
+    let pool = started.map_err(|why| match why {
+        // The board has told which, and why.
+        StartError::TooFewNodes { up, wanted, .. } => {
+            StartError::TooFewNodes { up, wanted, failures: Vec::new() }
+        }
+        why => why,
+    })?;
 
     let running = RunningPool {
         name: name.clone(),
@@ -155,6 +156,11 @@ Examples:
   pspawn start demo --hosts farm.hosts --min-nodes 3
   pspawn start demo --local 4 -- ./my-node    slaves that run a program of your own
   pspawn start demo --local 1 --heartbeat 50 300
+  pspawn start demo --local 2 --json | jq .line
+
+What processes print appears on standard output, what slaves write to standard error on standard error
+(with --json all on standard output), each line with its node in front; lines that repeat are counted.
+Whoever prints faster than is shown is held back.
 
 A host that cannot be started is reported with the step that failed, and skipped.
 Ctrl-C, SIGTERM and `pspawn stop` end the pool with all OS processes of its slaves: exit code 0.";

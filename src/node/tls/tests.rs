@@ -10,7 +10,9 @@ use super::*;
 use crate::cookie::Cookie;
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times};
 use crate::node::link::Phase;
+use crate::node::output::Sink;
 use crate::node::stream::MakeStream;
+use crate::node::terminal::OutputFormat;
 use crate::node::{Node, Outcome, connection};
 use crate::term::{At, HostId};
 use crate::wire::{Answer, Query};
@@ -299,10 +301,11 @@ fn config(text: &str, host: &str) -> Config {
         times: Times::default(),
         frame_bytes_max: FRAME_BYTES_MAX,
         log: Logger::root(Discard, o!()),
-        output: crate::node::output::to_terminal(),
+        output: Sink::terminal(OutputFormat::Raw),
         life_line: None,
         program: None,
         args: Vec::new(),
+        launching: crate::node::launch::Launching::default(),
     }
 }
 
