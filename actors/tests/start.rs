@@ -89,6 +89,33 @@ fn a_pool_of_a_name_that_runs_is_not_started_again() {
 }
 
 #[test]
+fn a_slave_reads_what_the_master_shares_and_nothing_else() {
+    let account = Account::new();
+    std::fs::create_dir(account.work().join("data")).unwrap();
+    account.write("data/notes", "three little words\n");
+    account.write("other", "three more words\n");
+    let share = ["demo", "--local", "1", "--share", "data", "--share-read-only", "/usr"];
+    let pool = account.pool(&share);
+    let count =
+        |path: &str| account.run(&["spawn", "text", "count_shared", &format!("[\"{path}\"]")]);
+    assert!(count("notes").with_code(0).out.contains("little"));
+    let data = std::fs::canonicalize(account.work().join("data")).unwrap();
+    let shared = format!("shares what is below {}, /usr", data.display());
+    for path in ["../other", account.work().join("other").to_str().unwrap()] {
+        count(path).with_code(1).says(path).says("may not be reached").says(&shared);
+    }
+    account.run(&["stop"]).with_code(0);
+    pool.wait().with_code(0);
+
+    let ended = account.run(&["start", "demo", "--local", "0", "--share", "none"]).with_code(3);
+    ended.says("cannot share none: No such file or directory");
+    let pool = account.pool(&["demo", "--local", "1", "--no-share"]);
+    count("other").with_code(1).says("shares no directory");
+    account.run(&["stop"]).with_code(0);
+    pool.wait().with_code(0);
+}
+
+#[test]
 fn the_help_of_every_command_has_examples() {
     let account = Account::new();
     let commands = ["demo", "start", "node", "nodes", "kinds", "spawn", "attach", "kill", "stop"];

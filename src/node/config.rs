@@ -10,6 +10,7 @@ use slog::Logger;
 use super::guard::LifeLine;
 use super::launch::Launching;
 use super::output::Sink;
+use super::shares::Shares;
 use super::tls::Authority;
 use crate::cookie::Cookie;
 use crate::term::{HostId, NodeName};
@@ -50,6 +51,8 @@ pub(crate) struct Config {
     /// What the pool was started with as arguments for its slaves.
     pub(crate) args: Vec<String>,
     pub(crate) launching: Launching,
+    /// The directories whose files the pool may reach; only a master has any.
+    pub(crate) shares: Arc<Shares>,
 }
 
 /// How long a node waits for what.

@@ -559,6 +559,7 @@ fn work() -> i32 {
         program: None,
         args: letter.args,
         launching: Launching::default(),
+        shares: Arc::default(),
     };
     match futures::executor::block_on(serve(config, letter.master, letter.master_at, tunnel)) {
         Ok(node) => {

@@ -34,6 +34,7 @@ pub(crate) mod role;
 mod routes;
 mod screen;
 pub(crate) mod seat;
+pub(crate) mod shares;
 mod signals;
 mod slave;
 pub(crate) mod stream;

@@ -19,6 +19,7 @@ use crate::node::ambient::set_default_node;
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times, cores};
 use crate::node::launch::{self, HearsSteps, Launching, Plan};
 use crate::node::output::{OutputLine, Sink};
+use crate::node::shares::Shares;
 use crate::node::terminal::{OutputFormat, Terminal};
 use crate::node::tls::{Authority, TlsError};
 use crate::node::ways::own_host;
@@ -32,6 +33,8 @@ pub struct PoolBuilder {
     name: String,
     hosts: Hosts,
     args: Vec<String>,
+    /// None: the working directory, for reading and writing.
+    shares: Option<Vec<(PathBuf, bool)>>,
     program: Option<PathBuf>,
     cookie: Option<Cookie>,
     allow: Vec<String>,
@@ -94,6 +97,7 @@ impl PoolBuilder {
             name: name.to_owned(),
             hosts: Hosts::Search,
             args: Vec::new(),
+            shares: None,
             program: None,
             cookie: None,
             allow: Vec::new(),
@@ -214,6 +218,29 @@ impl PoolBuilder {
         self
     }
 
+    /// Lets the pool read and write what is below this directory of the master's, through
+    /// [`Files`](crate::Files); of several the first is where relative paths start. Default: the working
+    /// directory of the master at its start.
+    pub fn share(self, dir: impl Into<PathBuf>) -> PoolBuilder {
+        self.shares(dir.into(), true)
+    }
+
+    /// The same for reading only.
+    pub fn share_read_only(self, dir: impl Into<PathBuf>) -> PoolBuilder {
+        self.shares(dir.into(), false)
+    }
+
+    /// Lets the pool reach no files of the master's, but for those that are shared after this.
+    pub fn no_share(mut self) -> PoolBuilder {
+        self.shares = Some(Vec::new());
+        self
+    }
+
+    fn shares(mut self, dir: PathBuf, writable: bool) -> PoolBuilder {
+        self.shares.get_or_insert_default().push((dir, writable));
+        self
+    }
+
     /// Fails the start if fewer slaves than this come up. Default: 1 if there are hosts at all.
     pub fn min_nodes(mut self, nodes: usize) -> PoolBuilder {
         self.min_nodes = Some(nodes);
@@ -317,6 +344,7 @@ impl PoolBuilder {
         }
         let hosts = self.find_hosts()?;
         let mut config = self.config()?;
+        config.shares = Arc::new(self.open_shares()?);
         config.name = NodeName::new(&format!("{}-master", self.name), &own_host_name())?;
         let authority = Authority::new().map_err(no_keys)?;
         config.credentials = Some(authority.issue(config.name).map_err(no_keys)?);
@@ -390,6 +418,14 @@ impl PoolBuilder {
         Ok(FreeNode::of(Pool::of(&node)))
     }
 
+    fn open_shares(&self) -> Result<Shares, StartError> {
+        let Some(dirs) = &self.shares else {
+            // A working directory that is gone is no reason not to start: nothing is shared then.
+            return Ok(Shares::open(&[(PathBuf::from("."), true)]).unwrap_or_default());
+        };
+        Shares::open(dirs).map_err(|(dir, source)| StartError::Share { dir, source })
+    }
+
     fn find_hosts(&mut self) -> Result<Vec<Host>, StartError> {
         let file = match &self.hosts {
             Hosts::Local(slaves) => {
@@ -454,6 +490,7 @@ impl PoolBuilder {
             program: self.program.clone(),
             args: self.args.clone(),
             launching: self.launching.clone(),
+            shares: Arc::default(),
         })
     }
 }

@@ -34,6 +34,16 @@ pub(super) struct Start {
     /// Let only this module be started on the pool's nodes by other nodes; may be said again [default: all]
     #[arg(long, value_name = "MODULE")]
     only: Vec<String>,
+    /// Let the pool read and write the files below DIR, instead of those below the working directory; may be
+    /// said again: relative paths start at the first
+    #[arg(long, value_name = "DIR")]
+    share: Vec<PathBuf>,
+    /// The same for reading only; may be said again
+    #[arg(long, value_name = "DIR")]
+    share_read_only: Vec<PathBuf>,
+    /// Let the pool reach no files of the master's
+    #[arg(long, conflicts_with_all = ["share", "share_read_only"])]
+    no_share: bool,
     /// Fail if fewer slaves come up [default: 1, or 0 if there are no hosts]
     #[arg(long, value_name = "N")]
     min_nodes: Option<usize>,
@@ -74,6 +84,15 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
     }
     for module in args.only {
         builder = builder.only(module);
+    }
+    for dir in args.share {
+        builder = builder.share(dir);
+    }
+    for dir in args.share_read_only {
+        builder = builder.share_read_only(dir);
+    }
+    if args.no_share {
+        builder = builder.no_share();
     }
     if let Some(nodes) = args.min_nodes {
         builder = builder.min_nodes(nodes);
@@ -157,6 +176,7 @@ Examples:
   pspawn start demo --local 4 -- ./my-node    slaves that run a program of your own
   pspawn start demo --local 1 --heartbeat 50 300
   pspawn start demo --local 2 --json | jq .line
+  pspawn start demo --local 2 --share data --share-read-only /usr/share/dict
 
 What processes print appears on standard output, what slaves write to standard error on standard error
 (with --json all on standard output), each line with its node in front; lines that repeat are counted.

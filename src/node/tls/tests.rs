@@ -306,6 +306,7 @@ fn config(text: &str, host: &str) -> Config {
         program: None,
         args: Vec::new(),
         launching: crate::node::launch::Launching::default(),
+        shares: Arc::default(),
     }
 }
 
