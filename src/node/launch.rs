@@ -57,15 +57,28 @@ pub(crate) struct Plan {
     pub(crate) hears: Option<HearsSteps>,
 }
 
-/// Gets each step of a start that is done, with a word on it or none.
-pub(crate) type HearsSteps = Arc<dyn Fn(StartStep, &str) + Send + Sync>;
+/// Hears how a start goes.
+pub(crate) type HearsSteps = Arc<dyn Fn(Heard<'_>) + Send + Sync>;
+
+/// What is heard of a start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Heard<'a> {
+    /// A step is done; with a word on it, or none.
+    Passed(StartStep, &'a str),
+    /// So much of the executable has been sent.
+    Sent { bytes: u64, of: u64 },
+}
 
 impl Plan {
+    fn tell(&self, heard: Heard<'_>) {
+        if let Some(hears) = &self.hears {
+            hears(heard);
+        }
+    }
+
     /// This step is done.
     pub(crate) fn passed(&self, step: StartStep, detail: &str) {
-        if let Some(hears) = &self.hears {
-            hears(step, detail);
-        }
+        self.tell(Heard::Passed(step, detail));
     }
 }
 
