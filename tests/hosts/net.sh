@@ -64,13 +64,12 @@ first_process() { # first_process H HOME
     mount --bind "$D/$host/home" /home
     exec 9<>"$D/nothing"
     until ip -o address show dev eth0 2>/dev/null | grep -q inet; do pause; done
-    exec 9>&-
     mount --bind "$D/$host/tmp" /tmp # hides DIR, if that is below
     cd /
     ulimit -c unlimited # so that tests can look into cores
-    "$(command -v sshd)" -f /run/net/sshd_config -E /var/log/sshd.log
+    "$(command -v sshd)" -f /run/net/sshd_config -E /var/log/sshd.log 9>&-
     : > /run/net/ready
-    exec sleep infinity
+    while :; do read -r _ <&9 || true; done # for ever; meanwhile the shell buries orphans, as a first process has to
 }
 
 boot() {
