@@ -229,9 +229,9 @@ while True:
 '
 
 capture() {
-    local pid
+    local pid size=none
     if [ "$1" = on ]; then
-        setpriv --pdeathsig KILL nsenter -t "$SWITCH" -n -- tcpdump -i br0 -U -B 32768 -Z root -w "$D/capture.pcap" ip >"$D/capture.log" 2>&1 &
+        setpriv --pdeathsig KILL nsenter -t "$SWITCH" -n -- tcpdump -i br0 --immediate-mode -U -B 32768 -Z root -w "$D/capture.pcap" ip >"$D/capture.log" 2>&1 &
         pid=$!
         disown
         echo "$pid" > "$D/capture.pid"
@@ -240,6 +240,10 @@ capture() {
             pause
         done
     else
+        until [ "$(stat -c %s "$D/capture.pcap")" = "${size-}" ]; do # it has written what it has seen
+            size=$(stat -c %s "$D/capture.pcap")
+            for _ in $(seq 20); do pause; done
+        done
         kill "$(cat "$D/capture.pid")"
         until_gone "$(cat "$D/capture.pid")"
         rm "$D/capture.pid"
