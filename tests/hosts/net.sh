@@ -3,7 +3,7 @@
 #
 #   net.sh hold N [DIR]     N hosts, h1 to hN, until standard input ends; below, what it understands there
 #   net.sh sweep            remove what holders that were killed have left in the temporary directory
-#   net.sh able             exit 0 if hosts can be had on this machine, else say what is missing and exit 77
+#   net.sh able [delay]     exit 0 if hosts, and delays, can be had on this machine, else say what is missing and exit 77
 #   net.sh selftest         try all of it; a few seconds
 #
 # A host has a network, PID, UTS and mount namespace of its own, home directories, /tmp, /run and /var/log
@@ -41,6 +41,7 @@ able() {
         command -v "${tool%:*}" >/dev/null || missing="$missing ${tool%:*} (package ${tool#*:})"
     done
     [ -z "$missing" ] || { say "hosts need$missing"; return 77; }
+    [ "${1-}" != delay ] || command -v python3 >/dev/null || { say "delays need python3"; return 77; }
     unshare --net --mount --uts --pid --fork true 2>/dev/null || { say "hosts need namespaces, which this container forbids"; return 77; }
     unshare --net ip link add one type veth peer name two 2>/dev/null || { say "hosts need veth devices, which this kernel lacks"; return 77; }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Hosts {
 impl Hosts {
     /// So many hosts, or none, said aloud, where that is not possible.
     pub(crate) fn up(count: usize) -> Option<Hosts> {
-        if !able("net.sh", "the tests on several hosts") {
+        if !able(&["net.sh"], "the tests on several hosts") {
             return None;
         }
         let mut holder = script("net.sh")
@@ -261,9 +261,10 @@ pub(crate) fn hosts_file(hosts: &[&str]) -> String {
 }
 
 /// Whether a script of `tests/hosts/` can work here; if not, what is skipped is said where no harness hides it.
-pub(crate) fn able(name: &str, skipped: &str) -> bool {
+pub(crate) fn able(words: &[&str], skipped: &str) -> bool {
     static SWEEP: Once = Once::new();
-    let answer = script(name).arg("able").stderr(Stdio::piped()).output().unwrap();
+    let answer =
+        script(words[0]).arg("able").args(&words[1..]).stderr(Stdio::piped()).output().unwrap();
     if answer.status.success() {
         SWEEP.call_once(|| drop(script("net.sh").arg("sweep").status()));
         return true;

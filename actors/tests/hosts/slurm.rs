@@ -70,7 +70,7 @@ fn nothing_is_left(hosts: &Hosts) {
 
 /// Three hosts under Slurm, h1 of them the one with the controller.
 fn cluster() -> Option<Hosts> {
-    if !able("slurm.sh", "the tests under Slurm") {
+    if !able(&["slurm.sh"], "the tests under Slurm") {
         return None;
     }
     let hosts = Hosts::up(3)?;

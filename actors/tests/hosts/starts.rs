@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
-use crate::fixture::{Hosts, hosts_file, this_program};
+use crate::fixture::{Hosts, able, hosts_file, this_program};
 use crate::support::Started;
 
 #[test]
@@ -49,6 +49,9 @@ fn one_cached(hosts: &Hosts, host: &str) -> (u64, i64) {
 
 #[test]
 fn on_slow_and_lossy_lines() {
+    if !able(&["net.sh", "delay"], "the test on slow lines") {
+        return;
+    }
     let Some(hosts) = Hosts::up(3) else { return };
     hosts.now("delay h2 60");
     hosts.now("loss h3 3");
