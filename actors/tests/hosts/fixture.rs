@@ -192,10 +192,8 @@ impl Hosts {
         let here = pids.filter(|pid| *pid != first && space(*pid).as_ref() == Some(&of_host));
         let ours = |process: &Process| {
             // Of one that has ended and is not buried yet there is no command line.
-            process.args.first().is_some_and(|arg| {
-                let name = arg.rsplit('/').next().unwrap();
-                !DAEMONS.iter().any(|daemon| name.starts_with(daemon))
-            })
+            let name = process.args.first();
+            name.is_some_and(|name| !DAEMONS.iter().any(|daemon| name.contains(daemon)))
         };
         here.filter_map(Process::read).filter(ours).collect()
     }
@@ -230,6 +228,9 @@ impl Hosts {
     /// Sends a signal to what was started on a host, not to the command that entered the host.
     pub(crate) fn signal(&self, started: &Started, signal: Signal) {
         kill_process(pid(Self::inside(started)), signal).unwrap();
+        if signal == Signal::CONT {
+            started.signal(signal); // which had stopped as well
+        }
     }
 
     fn inside(started: &Started) -> u32 {
@@ -306,7 +307,7 @@ fn strip(program: &Path, name: &str) -> PathBuf {
 }
 
 /// What runs on a host at all times.
-const DAEMONS: &[&str] = &["sshd", "munged", "slurmctld", "slurmd", "slurmstepd"];
+const DAEMONS: &[&str] = &["sshd", "munged", "slurmctld", "slurmd", "slurmstepd", "slurmscriptd"];
 const PATH: &str = "PATH=/run/net/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 /// The second user's number, as in `net.sh`.
 const ANN: &str = "4242";

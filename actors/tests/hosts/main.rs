@@ -19,6 +19,8 @@ mod starts;
 mod ways;
 
 use pspawn::prelude::*;
+// What the stock node can start, its slaves that run this executable can start too.
+use pspawn_actors as _;
 
 /// Watches a process on another node, and returns why that has ended.
 async fn watch(mut ctx: Ctx, node: NodeName) -> String {
