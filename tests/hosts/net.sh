@@ -236,12 +236,12 @@ capture() {
         pid=$!
         disown
         echo "$pid" > "$D/capture.pid"
-        until grep -q listening "$D/capture.log"; do
+        until grep -qs listening "$D/capture.log"; do
             [ -d "/proc/$pid" ] || { tail -n 1 "$D/capture.log"; return 1; }
             pause
         done
     else
-        until [ "$(stat -c %s "$D/capture.pcap")" = "${size-}" ]; do # it has written what it has seen
+        until [ "$(stat -c %s "$D/capture.pcap")" = "$size" ]; do # it has written what it has seen
             size=$(stat -c %s "$D/capture.pcap")
             for _ in $(seq 20); do pause; done
         done
