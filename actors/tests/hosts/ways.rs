@@ -10,9 +10,6 @@ use crate::support::{Account, Ended};
 fn a_command_of_ones_own_is_the_only_way_between_master_and_slaves() {
     let Some(hosts) = Hosts::up(3) else { return };
     let account = Account::new();
-    for host in ["h2", "h3"] {
-        hosts.sh(host, "mkdir -p /run/net/bin && cat > /dev/null");
-    }
     let there = hosts.folder().join("to");
     let script = format!(
         "#!/bin/sh\nhost=$1; shift\nexec nsenter -t \"$(cat {}/$host/pid)\" -m -u -n -p -- \"$@\"\n",
@@ -33,6 +30,29 @@ fn a_command_of_ones_own_is_the_only_way_between_master_and_slaves() {
     account.run(&["stop"]).with_code(0);
     pool.wait().with_code(0);
     hosts.until_nothing_is_left(&["h2", "h3"]);
+}
+
+/// With a configuration of ssh's that knows a short name, the way there, and what to ask the user never: no other way leads
+/// there, nor back.
+#[test]
+fn through_a_jump_host_under_an_alias() {
+    let Some(hosts) = Hosts::up(3) else { return };
+    hosts.now("part h1 h3");
+    hosts.sh("h1", "mv .ssh/config .ssh/farm");
+    let farm = "Host far\n  HostName h3\n  ProxyJump h2\n  HostKeyAlias h3\n";
+    let text = std::fs::read_to_string(hosts.home("h1").join(".ssh/farm")).unwrap();
+    hosts.write("h1", ".ssh/farm", &format!("{farm}{text}"));
+    hosts.write("h1", "two.hosts", &hosts_file(&["h2", "far"]));
+    let ssh = "PSPAWN_SSH=ssh -F .ssh/farm";
+    let mut pool = hosts.start("h1", &["env", ssh, "pspawn", "start", "w", "--hosts", "two.hosts"]);
+    pool.line_with("is up: 3 nodes");
+    hosts.until_slaves(&["far", "h2"]);
+    hosts.stop(pool);
+    let ended =
+        hosts.run("h1", &["env", ssh, "pspawn", "demo", "--hosts", "two.hosts"]).with_code(0);
+    let said = format!("{}{}", ended.out, ended.err);
+    assert!(said.contains("@far") && said.contains("@h2"), "{said}");
+    hosts.until_nothing_is_left(&hosts.from(1));
 }
 
 #[test]
