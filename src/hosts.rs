@@ -15,10 +15,12 @@
 //! far more often it is a forgotten full stop.
 
 use std::env;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// A `.hosts.erlang` that was found and read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +135,11 @@ pub struct HostEntry {
 }
 
 impl HostEntry {
+    /// A host by its name alone, whatever is in it.
+    pub(crate) fn named(host: &str) -> HostEntry {
+        HostEntry { host: host.to_owned(), user: None, port: None, line: 0 }
+    }
+
     /// The name or address of the host; an IPv6 address comes without its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
@@ -151,7 +158,7 @@ impl HostEntry {
         self.port
     }
 
-    /// The line of the file that the entry begins on; the first is 1.
+    /// The line of the file that the entry begins on; the first is 1, and 0 is that of no file.
     #[must_use]
     pub fn line(&self) -> usize {
         self.line
@@ -203,6 +210,36 @@ impl HostEntry {
         };
         Ok(HostEntry { host: host.to_owned(), user: user.map(str::to_owned), port, line })
     }
+}
+
+impl fmt::Display for HostEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.user.iter().try_for_each(|user| write!(f, "{user}@"))?;
+        match self.port {
+            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
+impl FromStr for HostEntry {
+    type Err = BadHost;
+
+    fn from_str(text: &str) -> Result<HostEntry, BadHost> {
+        HostEntry::from_name(text, 0)
+            .map_err(|expected| BadHost { text: text.to_owned(), expected })
+    }
+}
+
+/// A text that names no host.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?} is no host: expected {expected}, as in h2, ops@h2, h2:2222 or ops@[2001:db8::7]:2222"
+)]
+pub struct BadHost {
+    text: String,
+    expected: &'static str,
 }
 
 /// Why there is no list of hosts.

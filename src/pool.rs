@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::launcher::HostFailure;
 use crate::node::ambient::{ambient_node, set_default_node};
-use crate::node::launch::HostFailure;
 use crate::node::output::{OutputLine, Sink, to_terminal};
 use crate::node::{Node, Outcome};
 use crate::runtime_file::RunningPool;

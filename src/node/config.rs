@@ -8,6 +8,7 @@ use std::time::Duration;
 use slog::Logger;
 
 use super::guard::LifeLine;
+use super::launch::Launching;
 use super::output::Sink;
 use crate::cookie::Cookie;
 use crate::term::NodeName;
@@ -35,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) program: Option<PathBuf>,
     /// What the pool was started with as arguments for its slaves.
     pub(crate) args: Vec<String>,
+    pub(crate) launching: Launching,
 }
 
 /// How long a node waits for what.

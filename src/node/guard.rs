@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! master ──stdin──> guard <──life line──> worker ──> what the worker starts
+//!        <─stdout──       <── output ────
+//!                         <── tunnel ───>
 //! ```
 //!
 //! It runs on one thread, in an OS process of its own, and does nothing but wait: for the master to
@@ -15,7 +17,7 @@
 //! The one leak is a guard that is itself killed: the worker goes with it (GD-3, `life_line.rs`),
 //! the worker's children stay. `setsid` keeps the terminal's SIGINT and SIGHUP away.
 //!
-//! GD-7: one who asks the guard itself to end, with SIGTERM, SIGINT or SIGHUP, gets what the master
+//! GD-8 is stated in `channel.rs`. GD-7: one who asks the guard itself to end, with SIGTERM, SIGINT or SIGHUP, gets what the master
 //! gets. They are caught, not ignored: exec undoes a handler, where all descendants would inherit an
 //! ignore.
 
@@ -30,6 +32,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, set_child_subreaper, setsid};
 use rustix::stdio::{stderr, stdin};
 
@@ -37,12 +40,14 @@ pub(crate) use life_line::LifeLine;
 pub(crate) use report::WorkerEnd;
 
 use asked::Asked;
+use channel::{Channel, Master};
 use letter::Letter;
 use process::Process;
 use timer::Timer;
 use tree::Tree;
 
 mod asked;
+pub(crate) mod channel;
 mod letter;
 mod life_line;
 mod process;
@@ -59,8 +64,8 @@ pub(crate) const WORKER_FLAG: &str = "--pspawn-worker";
 /// What the guard exits with when it could not start a worker.
 pub(crate) const EXIT_NOT_STARTED: i32 = 3;
 
-/// The byte by which a master asks its guard for an immediate end.
-pub(crate) const ASK_TO_END: u8 = b'q';
+/// The first and only argument of an executable that is tried out: can it run at all on this machine?
+pub(crate) const CHECK_FLAG: &str = "--pspawn-check";
 
 /// What a master writes to a guard's standard input, which it then keeps open: the guard allows
 /// `silence_max` without a beat, and the worker gets `body` from [`LifeLine::take`].
@@ -87,6 +92,7 @@ pub(crate) fn run(node: &str, args: &[OsString]) -> i32 {
     };
     let ending = guard.watch();
     let ended = guard.tree.end(&guard.silence);
+    guard.channel.finish();
     let (text, code) = guard.report(node, ending, ended);
     say(&text);
     code
@@ -125,6 +131,7 @@ impl GuardError {
 struct Guard {
     tree: Tree,
     asked: Asked,
+    channel: Channel,
     /// None where the kernel has none: then the closed life line tells that the worker ended.
     pidfd: Option<OwnedFd>,
     /// None once the worker has closed its end.
@@ -170,6 +177,11 @@ impl Guard {
             }
         };
         let (line, theirs) = UnixStream::pair().map_err(system("the life line"))?;
+        let (tunnel, worker_tunnel) = UnixStream::pair().map_err(system("the tunnel"))?;
+        life_line::hand_over(&line, &worker_tunnel).map_err(GuardError::system("the tunnel"))?;
+        drop(worker_tunnel);
+        let (output, worker_output) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(GuardError::system("the output"))?;
         // Not by our path: that may have been deleted since, or be a newer build by now. In the
         // forked child, too, this link means the very file that we run.
         let worker = Command::new("/proc/self/exe")
@@ -178,6 +190,7 @@ impl Guard {
             .arg(node)
             .args(args)
             .stdin(OwnedFd::from(theirs))
+            .stdout(worker_output)
             .spawn()
             .map_err(system("starting the worker"))?;
         let worker = i32::try_from(worker.id()).ok().and_then(Pid::from_raw);
@@ -187,6 +200,7 @@ impl Guard {
         Ok(Guard {
             tree: Tree::new(worker),
             asked,
+            channel: Channel::new(output, tunnel.into()),
             pidfd: pidfd_open(worker, PidfdFlags::empty()).ok(),
             line: Some(line.into()),
             unsent,
@@ -199,11 +213,9 @@ impl Guard {
     /// Waits until there is a reason to end.
     fn watch(&mut self) -> Ending {
         loop {
-            let mut fds = vec![
-                PollFd::from_borrowed_fd(stdin(), PollFlags::IN),
-                PollFd::new(&self.silence, PollFlags::IN),
-                PollFd::new(&self.asked, PollFlags::IN),
-            ];
+            let mut fds = self.channel.watched();
+            fds.push(PollFd::new(&self.silence, PollFlags::IN));
+            fds.push(PollFd::new(&self.asked, PollFlags::IN));
             fds.extend(self.pidfd.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
             let room = if self.unsent.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             fds.extend(self.line.iter().map(|line| PollFd::new(line, PollFlags::IN | room)));
@@ -212,8 +224,8 @@ impl Guard {
             }
 
             // Only the master's pipe would block; the others we just ask.
-            let master = !fds[0].revents().is_empty();
-            if master && master_ends() {
+            let master = fds[0].revents();
+            if self.channel.carry(master) == Master::Ends {
                 return Ending::Master;
             }
             if self.asked.is_so() {
@@ -319,17 +331,6 @@ impl Guard {
     }
 }
 
-/// Reads what the master says: does it ask for the end, or is it gone?
-fn master_ends() -> bool {
-    let mut said = [0; 256];
-    match rustix::io::read(stdin(), &mut said) {
-        Ok(0) => true,
-        Ok(bytes) => said[..bytes].contains(&ASK_TO_END),
-        Err(Errno::INTR | Errno::AGAIN) => false,
-        Err(_) => true,
-    }
-}
-
 /// Writes to standard error if somebody reads it. No one there, or no room for long: then not.
 ///
 /// Started before `main`, we do not have SIGPIPE ignored as Rust programs have; and a master that is
@@ -359,6 +360,9 @@ const STARTUP_MAX: Duration = Duration::from_secs(15);
 
 /// How long the last words may take.
 const SAY_MAX: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// To look, and not to wait.
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// How many of those who would not go are named.
 const LEFT_NAMED_MAX: usize = 50;

@@ -7,12 +7,12 @@
 //! for whatever reason, the guard ends everything below it.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
-use std::net::SocketAddr;
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,73 +23,123 @@ use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 use slog::{crit, debug};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+
+pub(crate) use self::line::Line;
+
+use self::shipping::Unshipped;
 
 use super::ambient::set_default_node;
 use super::cell::lock;
 use super::config::{Config, Times, cores};
-use super::guard::{self, GUARD_FLAG, LifeLine, WORKER_FLAG, WorkerEnd};
+use super::guard::{self, CHECK_FLAG, GUARD_FLAG, LifeLine, WORKER_FLAG, WorkerEnd};
 use super::output::{OutputLine, to_terminal};
 use super::{Node, NodeError};
 use crate::cookie::Cookie;
+use crate::hosts::{HostEntry, is_this_host};
+use crate::launcher::{
+    HostFailure, Image, Launcher, Local, Order, Silence, Ssh, StartFault, StartStep,
+};
 use crate::log;
 use crate::term::NodeName;
 use crate::wire::Stream;
 use crate::wire::greeting::Part;
 
+mod bridge;
+mod line;
+mod shipping;
+
 /// A slave that is to be started.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) name: NodeName,
-    /// The host as the hosts file has it.
-    pub(crate) host: String,
+    pub(crate) host: HostEntry,
+    pub(crate) launcher: Arc<dyn Launcher>,
     /// None: the running executable.
     pub(crate) program: Option<PathBuf>,
     /// On the slave's command line.
     pub(crate) args: Vec<String>,
+    /// Who hears of each step that is done.
+    pub(crate) hears: Option<HearsSteps>,
 }
 
-/// A host on which no slave could be started; the others run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{host}: {step}: {why}")]
-#[non_exhaustive]
-pub struct HostFailure {
-    /// The host as the hosts file has it.
-    pub host: String,
-    /// What failed.
-    pub step: StartStep,
-    /// Why, with what the slave wrote if it wrote anything.
-    pub why: String,
-}
+/// Gets each step of a start that is done, with a word on it or none.
+pub(crate) type HearsSteps = Arc<dyn Fn(StartStep, &str) + Send + Sync>;
 
-/// The steps of starting a slave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StartStep {
-    /// Making a node name of the pool's name and the host.
-    Name,
-    /// Starting an OS process there.
-    Launch,
-    /// The slave's own start, up to its call to the master.
-    CallBack,
-}
-
-impl std::fmt::Display for StartStep {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            StartStep::Name => "name",
-            StartStep::Launch => "launch",
-            StartStep::CallBack => "call back",
-        })
+impl Plan {
+    /// This step is done.
+    pub(crate) fn passed(&self, step: StartStep, detail: &str) {
+        if let Some(hears) = &self.hears {
+            hears(step, detail);
+        }
     }
+}
+
+/// How a master starts its slaves.
+#[derive(Clone)]
+pub(crate) struct Launching {
+    /// For all hosts; none: by what the host is.
+    pub(crate) launcher: Option<Arc<dyn Launcher>>,
+    /// For hosts that are not this machine; none: what `PSPAWN_SSH` says.
+    pub(crate) ssh: Option<Ssh>,
+    /// The folder on other hosts in which executables are kept.
+    pub(crate) cache: Option<String>,
+    /// Where slaves on other hosts call their master; none: as far as can be told.
+    pub(crate) address: Option<IpAddr>,
+    /// Hosts on which slaves are started at once.
+    pub(crate) at_once: usize,
+    image: Arc<OnceCell<Arc<Image>>>,
+}
+
+impl Default for Launching {
+    fn default() -> Launching {
+        let image = Arc::default();
+        Launching { launcher: None, ssh: None, cache: None, address: None, at_once: AT_ONCE, image }
+    }
+}
+
+impl Launching {
+    /// What starts slaves on `host`.
+    pub(crate) fn launcher_for(&self, host: &HostEntry) -> Result<Arc<dyn Launcher>, StartFault> {
+        // A user or a port of its own asks for a login, be it on this machine.
+        let plain = host.user().is_none() && host.port().is_none();
+        match (&self.launcher, &self.ssh) {
+            (Some(launcher), _) => Ok(launcher.clone()),
+            (None, _) if plain && is_this_host(host.host()) => Ok(Arc::new(Local)),
+            (None, Some(ssh)) => Ok(Arc::new(ssh.clone())),
+            (None, None) => Ok(Arc::new(Ssh::from_env()?)),
+        }
+    }
+
+    async fn image(&self, program: Option<PathBuf>) -> Result<Arc<Image>, StartFault> {
+        let read = || async {
+            let path = program.clone();
+            let image = spawn_blocking(move || Image::read(path.as_deref())).await;
+            match image {
+                Ok(Ok(image)) => Ok(Arc::new(image)),
+                Ok(Err(why)) => Err(cannot_read(program.as_deref(), &why)),
+                Err(why) => Err(cannot_read(program.as_deref(), &why)),
+            }
+        };
+        self.image.get_or_try_init(read).await.cloned()
+    }
+}
+
+fn cannot_read(program: Option<&Path>, why: &dyn std::fmt::Display) -> StartFault {
+    let program =
+        program.map_or("the running executable".into(), |path| path.display().to_string());
+    StartFault::new(StartStep::Launch, format!("cannot read {program}: {why}"))
 }
 
 /// A slave whose OS processes run.
 pub(crate) struct Running {
-    /// Closing it ends the slave and all that descends from it.
-    pub(crate) life_line: ChildStdin,
-    pub(crate) guard_pid: u32,
+    /// Dropping it ends the slave and all that descends from it.
+    pub(crate) line: Line,
+    /// The OS process on this machine that stands for it: its guard, or what reaches it on another.
+    pub(crate) os_pid: u32,
     /// What the slave wrote last.
     pub(crate) said: Arc<Said>,
     /// Comes true when the guard, and so everything, is gone.
@@ -107,7 +157,7 @@ pub(crate) struct Gone {
 struct Letter {
     name: NodeName,
     master: NodeName,
-    master_address: SocketAddr,
+    master_address: Option<SocketAddr>,
     cookie: Cookie,
     times: Times,
     frame_bytes_max: usize,
@@ -115,56 +165,79 @@ struct Letter {
     args: Vec<String>,
 }
 
-/// Starts the guard of a slave, hands it the letter, and gathers what it writes.
+/// Starts a slave's guard, on whichever host, hands it its letter, and gathers what it writes.
 pub(crate) async fn launch(node: &Arc<Node>, plan: &Plan) -> Result<Running, HostFailure> {
-    let failed =
-        |why: String| HostFailure { host: plan.host.clone(), step: StartStep::Launch, why };
+    start(node, plan).await.map_err(|fault| fault.at(&plan.host))
+}
+
+async fn start(node: &Arc<Node>, plan: &Plan) -> Result<Running, StartFault> {
+    let (launching, within) = (&node.config.launching, node.config.times.start);
+    let failed = |why: String| StartFault::new(StartStep::Launch, why);
+    let image = match plan.launcher.ships() {
+        true => Some(launching.image(plan.program.clone()).await?),
+        false => None,
+    };
     let program = match &plan.program {
         Some(program) => program.clone(),
         None => std::env::current_exe().map_err(|why| failed(format!("which program? {why}")))?,
     };
+    let order = Order { host: &plan.host, node: plan.name, program: &program, args: &plan.args };
+    let command = plan.launcher.command(&order)?;
     let letter = letter(node, plan).map_err(|why| failed(why.to_string()))?;
-    let mut child = Command::new(&program)
-        .arg(GUARD_FLAG)
-        .arg(plan.name.as_str())
-        .args(&plan.args)
+    let run = command.get_program().to_owned();
+    let mut child = Command::from(command)
+        // What the terminal's Ctrl-C means is decided by us alone.
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|why| failed(format!("{}: {why}", program.display())))?;
-    let guard_pid = child.id().unwrap_or_default();
-    let mut life_line = child.stdin.take().expect("it was asked for above");
-
+        .map_err(|why| cannot_run(plan, &run, &why))?;
+    let os_pid = child.id().unwrap_or_default();
+    let mut to = child.stdin.take().expect("it was asked for above");
+    let mut from = child.stdout.take().expect("it was asked for above");
     let said = Arc::new(Said::new(node.clone(), plan));
-    let pumps = [
-        child.stdout.take().map(|from| actix_rt::spawn(pump(from, said.clone(), Stream::Out))),
-        child.stderr.take().map(|from| actix_rt::spawn(pump(from, said.clone(), Stream::Err))),
-    ];
+    let errors = child.stderr.take().expect("it was asked for above");
+    let errors = actix_rt::spawn(pump(errors, said.clone(), Stream::Err));
+
+    let shipped = match &image {
+        None => Ok(()),
+        Some(image) => {
+            let cache = launching.cache.as_deref();
+            shipping::ship(plan, image, cache, within, &mut to, &mut from).await
+        }
+    };
+    if let Err(unshipped) = shipped {
+        drop((to, from));
+        let code = end_of(&mut child).await;
+        let _ = timeout(LAST_WORDS, errors).await;
+        return Err(why_unshipped(plan, &order, unshipped, code, &said, within));
+    }
+    plan.passed(StartStep::Launch, "");
+
+    let handed = timeout(node.config.times.greeting, to.write_all(&letter)).await;
+    let (line, heard) = line::attach(node.clone(), said.clone(), to, from);
+    let heard = actix_rt::spawn(heard);
     let (tell_gone, mut gone) = oneshot::channel();
     let last_words = said.clone();
     actix_rt::spawn(async move {
         let why = reap(child).await;
         // What a grandchild of another session keeps open is not waited for.
-        for pump in pumps.into_iter().flatten() {
-            let _ = timeout(LAST_WORDS, pump).await;
-        }
+        let _ = timeout(LAST_WORDS, async { futures::join!(heard, errors) }).await;
         let why = lock(&last_words.report).map_or(why, in_words);
         let _ = tell_gone.send(Gone { why });
     });
-
-    let handed = timeout(node.config.times.greeting, life_line.write_all(&letter)).await;
     let why = match handed {
-        Ok(Ok(())) => return Ok(Running { life_line, guard_pid, said, gone }),
+        Ok(Ok(())) => return Ok(Running { line, os_pid, said, gone }),
         Ok(Err(why)) => why.to_string(),
         Err(_) => "it does not read".to_owned(),
     };
-    drop(life_line);
+    drop(line);
     // What it has said is all here when it is gone.
     let gone = match timeout(LAST_WORDS, &mut gone).await {
         Ok(gone) => gone,
         Err(_) => {
-            kill(guard_pid);
+            kill(os_pid);
             gone.await
         }
     };
@@ -172,9 +245,74 @@ pub(crate) async fn launch(node: &Arc<Node>, plan: &Plan) -> Result<Running, Hos
     Err(failed(said.with_tail(&format!("its letter was not taken ({why}); {end}"))))
 }
 
-/// Kills a guard that does not end; its worker goes with it.
-pub(crate) fn kill(guard_pid: u32) {
-    let pid = i32::try_from(guard_pid).ok().and_then(rustix::process::Pid::from_raw);
+fn cannot_run(plan: &Plan, run: &OsStr, why: &std::io::Error) -> StartFault {
+    let fault = StartFault::new(StartStep::Launch, format!("cannot run {}: {why}", run.display()));
+    let missing = why.kind() == std::io::ErrorKind::NotFound;
+    match plan.launcher.name() {
+        "ssh" if missing => {
+            fault.remedy("install an ssh client (openssh-client), or name another: --ssh")
+        }
+        "srun" if missing => {
+            fault.remedy("this machine has no Slurm client: run it where srun works")
+        }
+        _ => fault,
+    }
+}
+
+/// The exit code of a launch command that is of no use any more.
+async fn end_of(child: &mut Child) -> Option<i32> {
+    match timeout(LAST_WORDS, child.wait()).await {
+        Ok(status) => status.ok()?.code(),
+        Err(_) => {
+            let _ = child.kill().await; // it is gone then
+            None
+        }
+    }
+}
+
+fn why_unshipped(
+    plan: &Plan,
+    order: &Order<'_>,
+    unshipped: Unshipped,
+    code: Option<i32>,
+    said: &Said,
+    within: Duration,
+) -> StartFault {
+    let name = plan.launcher.name();
+    let stderr = said.tail_text();
+    let (step, what) = match unshipped {
+        Unshipped::Fault(fault) => return fault,
+        Unshipped::Silent(step) => (step, format!("{name} said nothing for {within:?}")),
+        Unshipped::Ended(step) => {
+            let code = code.map(|code| format!(" with code {code}")).unwrap_or_default();
+            (step, format!("{name} ended{code}"))
+        }
+    };
+    let answered = step > StartStep::Connect;
+    if !answered
+        && let Some(fault) = plan.launcher.explain(order, &Silence { code, stderr: &stderr })
+    {
+        return fault;
+    }
+    if answered {
+        return StartFault::new(step, said.with_tail(&format!("{what} in the middle of it")))
+            .remedy("the connection or the host was lost on the way: start it again");
+    }
+    let fault = StartFault::new(
+        StartStep::Shell,
+        said.with_tail(&format!("{what} before a shell answered")),
+    );
+    match code {
+        None => StartFault { step: StartStep::Connect, ..fault }
+            .remedy("is the host up? give it more time with --start-timeout SECONDS"),
+        Some(_) => fault
+            .remedy("is the user's shell there one that runs `sh -c …`? see what it says by hand"),
+    }
+}
+
+/// Kills a guard, or what reaches it on another host, that does not end; a guard's worker goes with it.
+pub(crate) fn kill(os_pid: u32) {
+    let pid = i32::try_from(os_pid).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
@@ -185,7 +323,7 @@ fn letter(node: &Node, plan: &Plan) -> Result<Vec<u8>, guard::GuardError> {
     let letter = Letter {
         name: plan.name,
         master: node.name,
-        master_address: node.address(),
+        master_address: plan.launcher.is_local().then(|| node.address()),
         cookie,
         times,
         frame_bytes_max,
@@ -216,7 +354,7 @@ fn in_words(end: WorkerEnd) -> String {
 /// `$HOME/.erlang.slave.out.HOST`, then to the pool's output; the end of it is kept for error reports.
 pub(crate) struct Said {
     node: Arc<Node>,
-    slave: NodeName,
+    pub(super) slave: NodeName,
     file: Mutex<Option<File>>,
     tail: Mutex<VecDeque<String>>,
     report: Mutex<Option<WorkerEnd>>,
@@ -224,7 +362,7 @@ pub(crate) struct Said {
 
 impl Said {
     fn new(node: Arc<Node>, plan: &Plan) -> Said {
-        let file = out_file(&plan.host).and_then(|path| {
+        let file = out_file(&plan.host.to_string()).and_then(|path| {
             let file = File::options().create(true).append(true).open(&path);
             let mut file = file
                 .map_err(|why| debug!(node.log, "no file for a slave's output"; "reason" => %why))
@@ -259,6 +397,11 @@ impl Said {
                 format!("{why}; it wrote: {}", lines.join(" / "))
             }
         }
+    }
+
+    /// What the slave wrote last, a line each.
+    fn tail_text(&self) -> String {
+        Vec::from_iter(lock(&self.tail).iter().cloned()).join("\n")
     }
 
     fn line(&self, stream: Stream, line: String) {
@@ -326,6 +469,7 @@ pub(crate) fn become_slave(args: &[OsString]) -> Option<i32> {
     match flag {
         GUARD_FLAG => Some(guard::run(name, rest)),
         WORKER_FLAG => Some(work()),
+        CHECK_FLAG if args.len() == 2 => Some(0),
         _ => None,
     }
 }
@@ -340,7 +484,7 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 /// All that a worker does. Returns only if it could not start, or its guard is gone.
 fn work() -> i32 {
     let log = log::to_stderr();
-    let (life_line, letter) = match LifeLine::take() {
+    let (life_line, letter, tunnel) = match LifeLine::take() {
         Ok(taken) => taken,
         Err(why) => {
             crit!(log, "a worker is started by its guard only"; "reason" => %why);
@@ -355,7 +499,7 @@ fn work() -> i32 {
         }
     };
     let life_line = Arc::new(life_line);
-    let loopback = SocketAddr::new(letter.master_address.ip(), 0);
+    let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
     let config = Config {
         name: letter.name,
         part: Part::Slave,
@@ -370,8 +514,9 @@ fn work() -> i32 {
         life_line: Some(life_line.clone()),
         program: None,
         args: letter.args,
+        launching: Launching::default(),
     };
-    match futures::executor::block_on(serve(config, letter.master, letter.master_address)) {
+    match futures::executor::block_on(serve(config, letter.master, letter.master_address, tunnel)) {
         Ok(node) => {
             set_default_node(&node);
         }
@@ -393,9 +538,11 @@ fn work() -> i32 {
 async fn serve(
     config: Config,
     master: NodeName,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
+    tunnel: OwnedFd,
 ) -> Result<Arc<Node>, NodeError> {
     let node = Node::start(config).await?;
+    let address = address.unwrap_or_else(|| bridge::address(&node, tunnel));
     node.peers().place(master, address);
     node.peers().set_master(Some(master));
     if node.link_to(master).is_err() {
@@ -425,6 +572,8 @@ impl Node {
     }
 }
 
+/// Hosts on which slaves are started at once, unless the pool says otherwise.
+const AT_ONCE: usize = 32;
 const BEAT_EVERY: Duration = Duration::from_millis(50);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const LINE_BYTES_MAX: usize = 64 << 10;

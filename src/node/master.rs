@@ -10,16 +10,17 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{Either, join_all, select};
 use slog::{info, warn};
-use tokio::io::AsyncWriteExt;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::answer::Return;
-use super::launch::{Gone, HostFailure, Plan, Running, StartStep, kill, launch};
+use super::launch::{Gone, Plan, Running, kill, launch};
 use super::load::Sampler;
 use super::role::RoleEvent;
 use super::slave::SAMPLE_EVERY;
-use super::{Node, Outcome, guard};
+use super::{Node, Outcome};
 use crate::core::placement::Placement;
+use crate::launcher::{HostFailure, StartFault, StartStep};
 use crate::term::NodeName;
 use crate::wire::greeting::{Hello, Part};
 use crate::wire::{Answer, Control, MemberInfo, Query};
@@ -304,7 +305,7 @@ impl Handler<StartSlave> for Master {
     fn handle(&mut self, StartSlave(plan): StartSlave, ctx: &mut Context<Self>) -> Self::Result {
         let name = plan.name;
         let host = plan.host.clone();
-        let fails = move |step, why: String| HostFailure { host: host.clone(), step, why };
+        let fails = move |step, why: String| StartFault::new(step, why).at(&host);
         if self.stopping.is_some() {
             return Box::pin(
                 async move { Err(fails(StartStep::Launch, "the pool stops".to_owned())) },
@@ -349,6 +350,7 @@ impl Handler<StartSlave> for Master {
             let why = match timeout(after, called_back).await {
                 Ok(Ok(Ok(()))) => {
                     said.can_talk();
+                    plan.passed(StartStep::CallBack, "");
                     return Ok(name);
                 }
                 Ok(Ok(Err(why))) => why,
@@ -384,6 +386,18 @@ impl Handler<SlaveGone> for Master {
             let _ = starting.send(Err(why));
         }
         self.stopped_if_all_gone(ctx);
+        if let Some(launcher) = self.node.config.launching.launcher.clone()
+            && self.slaves.is_empty()
+        {
+            let node = self.node.clone();
+            ctx.spawn(actix::fut::wrap_future(async move {
+                let over = spawn_blocking(move || launcher.is_over()).await;
+                if let Some(why) = over.ok().flatten() {
+                    warn!(node.log, "the pool ends"; "reason" => why);
+                    node.stop();
+                }
+            }));
+        }
     }
 }
 
@@ -407,18 +421,17 @@ impl Handler<GiveUp> for Master {
 /// Attends a slave's guard until it is gone. When `ending` comes, the guard is asked to end, its life
 /// line is cut, and if it still lives then, it is killed.
 async fn attend(node: &Node, running: Running, ending: oneshot::Receiver<()>) -> Gone {
-    let Running { mut life_line, guard_pid, said: _, gone } = running;
+    let Running { line, os_pid, said: _, gone } = running;
     let mut gone = gone.map(|gone| gone.unwrap_or(Gone { why: "it was lost".to_owned() }));
     if let Either::Right((gone, _)) = select(ending, &mut gone).await {
         return gone;
     }
-    let _ = timeout(FAREWELL, life_line.write_all(&[guard::ASK_TO_END])).await;
-    drop(life_line);
+    line.end(FAREWELL).await;
     if let Ok(gone) = timeout(node.config.times.stop, &mut gone).await {
         return gone;
     }
-    warn!(node.log, "a guard does not end, killed"; "os_pid" => guard_pid);
-    kill(guard_pid);
+    warn!(node.log, "a guard, or what reaches it, does not end: killed"; "os_pid" => os_pid);
+    kill(os_pid);
     gone.await
 }
 

@@ -54,7 +54,7 @@ use self::cell::{install_panic_hook, lock};
 use self::clock::Clock;
 use self::config::Config;
 use self::keeper::Keeper;
-use self::launch::{HostFailure, Plan, StartStep};
+use self::launch::Plan;
 use self::load::{Blocking, RunQueue, Sampler};
 use self::master::{Master, StartSlave};
 use self::names::Names;
@@ -64,6 +64,7 @@ use self::slave::Slave;
 use self::table::Table;
 use crate::core::calls::Calls;
 use crate::core::life::Life;
+use crate::launcher::{HostFailure, StartFault, StartStep};
 use crate::term::{Incarnation, NodeName, Pid};
 use crate::wire::greeting::{Hello, Part};
 use crate::wire::{Answer, Fault, MemberInfo, SpawnFault};
@@ -293,7 +294,7 @@ impl Node {
     /// Starts a slave and waits until it is in the pool.
     pub(crate) async fn start_slave(&self, plan: Plan) -> Result<NodeName, HostFailure> {
         let host = plan.host.clone();
-        let failed = |why: &str| HostFailure { host, step: StartStep::Launch, why: why.to_owned() };
+        let failed = |why: &str| StartFault::new(StartStep::Launch, why).at(host);
         match self.hands.get().and_then(|hands| hands.master.as_ref()) {
             Some(master) => match master.send(StartSlave(plan)).await {
                 Ok(started) => started,

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use slog::Logger;
+use tokio::sync::Semaphore;
 
 use super::{FreeNode, Pool, StartError};
 use crate::cookie::Cookie;
-use crate::hosts::{HostsFile, is_this_host, own_host_name};
+use crate::hosts::{BadHost, HostEntry, HostsFile, own_host_name};
+use crate::launcher::{HostFailure, Launcher, Slurm, Ssh, StartFault, StartStep};
 use crate::log;
 use crate::node::Node;
 use crate::node::ambient::set_default_node;
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times, cores};
-use crate::node::launch::{self, HostFailure, Plan, StartStep};
+use crate::node::launch::{self, HearsSteps, Launching, Plan};
 use crate::node::output::{OutputLine, Sink, to_terminal};
 use crate::term::NodeName;
 use crate::wire::greeting::Part;
@@ -36,6 +38,7 @@ pub struct PoolBuilder {
     log: Option<Logger>,
     output: Option<Sink>,
     progress: Option<Progress>,
+    launching: Launching,
 }
 
 type Progress = Arc<dyn Fn(&StartEvent) + Send + Sync>;
@@ -44,6 +47,8 @@ enum Hosts {
     Search,
     File(PathBuf),
     Local(usize),
+    Named(Vec<String>),
+    Slurm,
 }
 
 /// What happens while a pool starts, host by host.
@@ -54,6 +59,15 @@ pub enum StartEvent {
     Starting {
         /// The host as the hosts file has it.
         host: String,
+    },
+    /// A step of its start is done.
+    Passed {
+        /// The host as the hosts file has it.
+        host: String,
+        /// The step; those before it that were not told are done, too.
+        step: StartStep,
+        /// A word on it: what was found there, or how much was sent. Often none.
+        detail: String,
     },
     /// It is in the pool.
     Up {
@@ -83,6 +97,7 @@ impl PoolBuilder {
             log: None,
             output: None,
             progress: None,
+            launching: Launching::default(),
         }
     }
 
@@ -95,6 +110,52 @@ impl PoolBuilder {
     /// Starts this many slaves on this machine and reads no hosts file: `name1@host`, `name2@host` ….
     pub fn local(mut self, slaves: usize) -> PoolBuilder {
         self.hosts = Hosts::Local(slaves);
+        self
+    }
+
+    /// Takes these hosts and reads no hosts file; each is written as in one: `h2`, `ops@h2:2222`.
+    pub fn hosts<S: Into<String>>(mut self, hosts: impl IntoIterator<Item = S>) -> PoolBuilder {
+        self.hosts = Hosts::Named(hosts.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Starts a slave on each node of the Slurm allocation that this OS process runs in, as a job step, and reads no
+    /// hosts file: see [`Slurm`].
+    pub fn slurm(mut self) -> PoolBuilder {
+        self.hosts = Hosts::Slurm;
+        self
+    }
+
+    /// Starts all slaves with this launcher. Default: those on this machine as OS processes
+    /// ([`Local`](crate::launcher::Local)), those on others by [`Ssh`].
+    pub fn launcher(mut self, launcher: impl Launcher + 'static) -> PoolBuilder {
+        self.launching.launcher = Some(Arc::new(launcher));
+        self
+    }
+
+    /// Reaches other hosts with this ssh. Default: what `PSPAWN_SSH` says, or plain `ssh`.
+    pub fn ssh(mut self, ssh: Ssh) -> PoolBuilder {
+        self.launching.ssh = Some(ssh);
+        self
+    }
+
+    /// Keeps executables in this folder on other hosts. Default: `$XDG_CACHE_HOME/pspawn`, or `$HOME/.cache/pspawn`.
+    pub fn remote_cache(mut self, folder: impl Into<String>) -> PoolBuilder {
+        self.launching.cache = Some(folder.into());
+        self
+    }
+
+    /// Tells slaves on other hosts to call their master at this address of it. Default: the one that the way to each host
+    /// begins at, then the one that its ssh session came from. A slave that reaches none talks through the
+    /// launcher's own connection.
+    pub fn address(mut self, address: IpAddr) -> PoolBuilder {
+        self.launching.address = Some(address);
+        self
+    }
+
+    /// Starts slaves on this many hosts at once. Default: 32.
+    pub fn at_once(mut self, hosts: usize) -> PoolBuilder {
+        self.launching.at_once = hosts.max(1);
         self
     }
 
@@ -211,7 +272,7 @@ impl PoolBuilder {
     /// See [`StartError`].
     /// # Cancel safety
     /// Dropping the future ends what was started.
-    pub async fn start(self) -> Result<Pool, StartError> {
+    pub async fn start(mut self) -> Result<Pool, StartError> {
         if !launch::is_initialized() {
             return Err(StartError::NotInitialized);
         }
@@ -221,11 +282,14 @@ impl PoolBuilder {
         let heard = self.progress.is_some();
         let progress = self.progress.clone().unwrap_or_else(|| Arc::new(|_| {}));
         let node = StopOnDrop(Some(Node::start(config).await?));
+        let turns = Arc::new(Semaphore::new(self.launching.at_once));
         let starts = hosts.into_iter().map(|host| {
-            let (node, progress) = (node.get().clone(), progress.clone());
-            let plan = self.plan(&host);
+            let (node, progress, turns) = (node.get().clone(), progress.clone(), turns.clone());
+            let plan = self.plan(&node, &host, &progress);
             async move {
-                progress(&StartEvent::Starting { host: host.host.clone() });
+                let _turn = turns.acquire().await;
+                let host = host.entry.to_string();
+                progress(&StartEvent::Starting { host: host.clone() });
                 let begin = node.now();
                 let started = match plan {
                     Ok(plan) => node.start_slave(plan).await,
@@ -234,7 +298,7 @@ impl PoolBuilder {
                 progress(&match &started {
                     Ok(name) => {
                         let after = node.now().saturating_sub(begin);
-                        StartEvent::Up { host: host.host, node: *name, after }
+                        StartEvent::Up { host, node: *name, after }
                     }
                     Err(failure) => StartEvent::Failed(failure.clone()),
                 });
@@ -246,9 +310,9 @@ impl PoolBuilder {
         let up = started.iter().filter(|start| start.is_ok()).count();
         let failures: Vec<HostFailure> = started.into_iter().filter_map(Result::err).collect();
         for failure in failures.iter().filter(|_| !heard) {
-            let why = &failure.why;
-            let log = &node.get().log;
-            slog::error!(log, "cannot start a slave"; "host" => &failure.host, "step" => %failure.step, "reason" => why);
+            let (why, log) = (&failure.why, &node.get().log);
+            let remedy = failure.remedy.as_deref().unwrap_or_default();
+            slog::error!(log, "cannot start a slave"; "host" => &failure.host, "step" => %failure.step, "reason" => why, "remedy" => remedy);
         }
         if up < wanted {
             let pool = Pool::of(node.get());
@@ -274,27 +338,42 @@ impl PoolBuilder {
         Ok(FreeNode::of(Pool::of(&node)))
     }
 
-    fn find_hosts(&self) -> Result<Vec<Host>, StartError> {
+    fn find_hosts(&mut self) -> Result<Vec<Host>, StartError> {
         let file = match &self.hosts {
             Hosts::Local(slaves) => {
-                let host = own_host_name();
+                let entry = HostEntry::named(&own_host_name());
                 return Ok((1..=*slaves)
                     .map(|number| {
                         let number = (*slaves > 1).then_some(number);
-                        Host { host: host.clone(), number }
+                        Host { entry: entry.clone(), number }
                     })
                     .collect());
+            }
+            Hosts::Named(hosts) => {
+                let entries = hosts.iter().map(|host| host.parse());
+                let entries: Vec<HostEntry> = entries.collect::<Result<_, _>>()?;
+                return Ok(entries.into_iter().map(Host::once).collect());
+            }
+            Hosts::Slurm => {
+                let slurm = Slurm::from_env()?;
+                let nodes = slurm.nodes().iter();
+                let hosts = nodes.map(|node| Host::once(HostEntry::named(node))).collect();
+                self.launching.launcher.get_or_insert_with(|| Arc::new(slurm));
+                return Ok(hosts);
             }
             Hosts::File(path) => HostsFile::read(path)?,
             Hosts::Search => HostsFile::find()?,
         };
-        let hosts = file.hosts().iter();
-        Ok(hosts.map(|entry| Host { host: entry.host().to_owned(), number: None }).collect())
+        Ok(file.hosts().iter().cloned().map(Host::once).collect())
     }
 
-    fn plan(&self, host: &Host) -> Result<Plan, HostFailure> {
+    fn plan(&self, node: &Node, host: &Host, progress: &Progress) -> Result<Plan, HostFailure> {
         let number = host.number.map(|number| number.to_string()).unwrap_or_default();
-        plan(&host.host, &format!("{}{number}", self.name), self.program.clone(), self.args.clone())
+        let (of, heard) = (host.entry.to_string(), progress.clone());
+        let hears: HearsSteps = Arc::new(move |step, detail| {
+            heard(&StartEvent::Passed { host: of.clone(), step, detail: detail.to_owned() });
+        });
+        plan(node, host.entry.clone(), &format!("{}{number}", self.name), Some(hears))
     }
 
     /// What the master's node, or a free one of this name, is started with.
@@ -317,6 +396,7 @@ impl PoolBuilder {
             life_line: None,
             program: self.program.clone(),
             args: self.args.clone(),
+            launching: self.launching.clone(),
         })
     }
 }
@@ -329,23 +409,23 @@ impl fmt::Debug for PoolBuilder {
 
 /// How a slave of this name is started on this host.
 fn plan(
-    host: &str,
+    node: &Node,
+    host: HostEntry,
     name: &str,
-    program: Option<PathBuf>,
-    args: Vec<String>,
+    hears: Option<HearsSteps>,
 ) -> Result<Plan, HostFailure> {
-    let failed = |step, why: String| HostFailure { host: host.to_owned(), step, why };
-    let name = NodeName::new(name, host).map_err(|why| failed(StartStep::Name, why.to_string()))?;
-    if !is_this_host(host) {
-        let why = "only this machine's own hosts can be started so far: there is no launcher for others yet";
-        return Err(failed(StartStep::Launch, why.to_owned()));
-    }
-    Ok(Plan { name, host: host.to_owned(), program, args })
+    let config = &node.config;
+    // A node's name has no room for the colons of an IPv6 address.
+    let name = NodeName::new(name, &host.host().replace(':', "-"))
+        .map_err(|why| StartFault::new(StartStep::Name, why.to_string()).at(&host))?;
+    let launcher = config.launching.launcher_for(&host).map_err(|fault| fault.at(&host))?;
+    let (program, args) = (config.program.clone(), config.args.clone());
+    Ok(Plan { name, host, launcher, program, args, hears })
 }
 
 impl Pool {
     /// Starts one more slave, `name@host`, and waits until it is in the pool: Erlang's
-    /// `slave:start(Host, Name)`. A node of that name that is in the pool already is given as it is.
+    /// `slave:start(Host, Name)`. The host is written as in a hosts file: `h2`, `ops@h2:2222`. A node of that name that is in the pool already is given as it is.
     ///
     /// # Errors
     /// [`HostFailure`] with the step that failed. Only a master's own handle starts slaves.
@@ -353,15 +433,23 @@ impl Pool {
     /// Not cancel safe: the slave may come up all the same, and ends with the pool.
     pub async fn start_slave(&self, host: &str, name: &str) -> Result<NodeName, HostFailure> {
         let node = self.local_node();
-        let (program, args) = (node.config.program.clone(), node.config.args.clone());
-        node.start_slave(plan(host, name, program, args)?).await
+        let entry = host
+            .parse()
+            .map_err(|why: BadHost| StartFault::new(StartStep::Name, why.to_string()).at(host))?;
+        node.start_slave(plan(node, entry, name, None)?).await
     }
 }
 
 struct Host {
-    host: String,
+    entry: HostEntry,
     /// Which of several slaves on one host.
     number: Option<usize>,
+}
+
+impl Host {
+    fn once(entry: HostEntry) -> Host {
+        Host { entry, number: None }
+    }
 }
 
 /// A node that stops unless it is kept.

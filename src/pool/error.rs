@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::addr::SendError;
 use crate::cookie::CookieError;
-use crate::hosts::HostsError;
+use crate::hosts::{BadHost, HostsError};
+use crate::launcher::{HostFailure, SlurmError};
 use crate::node::NodeError;
-use crate::node::launch::HostFailure;
 use crate::node::names::NameError;
 use crate::runtime_file::RuntimeFileError;
 use crate::term::{ExitReason, Kind, NodeName, NodeNameError, Pid};
@@ -20,6 +20,12 @@ pub enum StartError {
     /// There is no hosts file, or it cannot be used.
     #[error(transparent)]
     Hosts(#[from] HostsError),
+    /// A host is none.
+    #[error(transparent)]
+    Host(#[from] BadHost),
+    /// There is no Slurm allocation to use.
+    #[error(transparent)]
+    Slurm(#[from] SlurmError),
     /// There is no cookie that can be used.
     #[error(transparent)]
     Cookie(#[from] CookieError),

@@ -1,4 +1,4 @@
-//! `pspawn demo`: a local pool, a real computation, a crash, a recovery, a picture.
+//! `pspawn demo`: a pool, a real computation, a crash, a recovery, a picture.
 //!
 //! A process a tile draws the Mandelbrot set, wherever the pool places it. All of them are linked with
 //! one mailbox, which therefore hears of every end. Half way one slave is killed: the links say which
@@ -42,20 +42,19 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use crate::mandelbrot::{Drawn, Tile, View};
-use crate::os::{Os, ProcessId};
+use crate::os::{KillNode, Os, ProcessId};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pspawn::{
     Cookie, Ctx, Error, ExitReason, Exited, NodeName, OutputLine, Pid, Pool, SpawnError, StartError,
 };
-use rustix::process::{Signal, kill_process};
 
-/// Draw a picture on a pool of this machine, and kill one of its slaves meanwhile
+use super::hosts::Hosts;
+use super::running::Running;
+
+/// Draw a picture on a pool, of this machine if nothing else is said, and kill one of its slaves meanwhile
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Demo {
-    /// How many slaves to start on this machine
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64))]
-    local: u8,
     /// Where the picture goes
     #[arg(long, value_name = "FILE", default_value = "mandelbrot.png")]
     out: PathBuf,
@@ -65,6 +64,13 @@ pub(crate) struct Demo {
     /// The pool's name, the first part of the nodes' names
     #[arg(long, default_value = "demo")]
     name: String,
+    /// Draw on a pool that runs already, and kill nobody
+    #[arg(long, conflicts_with_all = ["hosts", "local", "slurm"])]
+    running: bool,
+    #[command(flatten)]
+    of: Running,
+    #[command(flatten)]
+    hosts: Hosts,
 }
 
 /// Draws the picture on a pool of its own, and kills one of the slaves meanwhile.
@@ -75,17 +81,27 @@ pub(crate) struct Demo {
 pub(crate) async fn demo(args: Demo) -> Result<(), Error> {
     try_out(&args.out)?; // what cannot be written is not worth drawing
     let begin = Instant::now();
-    let cookie = Cookie::random().map_err(StartError::from)?;
     let progress = Progress::hidden();
     let show = progress.clone();
-    let builder = Pool::builder(&args.name)
-        .cookie(cookie)
-        .local(args.local.into())
-        .output(move |OutputLine { node, line, .. }| show.warn(format_args!("{node}| {line}")));
-    let pool = builder.start().await?;
+    let show = move |OutputLine { node, line, .. }: &OutputLine| {
+        show.warn(format_args!("{node}| {line}"));
+    };
     let view = View::seahorse_tail(args.size.width, args.size.height);
-    let drawn = draw(&pool, view, progress).await;
-    let stopped = pool.stop().await;
+    let (drawn, stopped) = if args.running {
+        let pool = args.of.connect_with(show).await?;
+        (draw(&pool, view, progress, false).await, Ok(()))
+    } else {
+        args.hosts.be_in_allocation("demo")?;
+        let cookie = Cookie::random().map_err(StartError::from)?;
+        let builder = Pool::builder(&args.name).cookie(cookie).output(show);
+        let builder = match args.hosts.are_given() {
+            true => args.hosts.set(builder, "demo"),
+            false => args.hosts.set(builder, "demo").local(SLAVES),
+        };
+        let pool = builder.start().await?;
+        let drawn = draw(&pool, view, progress, true).await;
+        (drawn, pool.stop().await)
+    };
     let picture = drawn?; // the first thing that went wrong
     stopped?;
     let bytes = write_png(&args.out, view, &picture.rgb)
@@ -102,13 +118,15 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Error> {
     Ok(())
 }
 
-async fn draw(pool: &Pool, view: View, progress: Progress) -> Result<Picture, Error> {
+async fn draw(pool: &Pool, view: View, progress: Progress, kills: bool) -> Result<Picture, Error> {
     let mut nodes = pool.nodes().await?;
     nodes[1..].sort(); // the master comes first
-    let mut os_pids = HashMap::new();
+    let (mut os, mut os_pids) = (HashMap::new(), HashMap::new());
     tell(format_args!("The pool is up: {} nodes, an OS process each.", nodes.len()));
     for &node in &nodes {
-        let os_pid = pool.spawn_on::<Os>(node, ()).await?.send(ProcessId).await?;
+        let teller = pool.spawn_on::<Os>(node, ()).await?;
+        let os_pid = teller.send(ProcessId).await?;
+        os.insert(node, teller);
         let role = if node == pool.here() { ", the master: this program" } else { "" };
         tell(format_args!("  {node}  OS process {os_pid}{role}"));
         os_pids.insert(node, os_pid);
@@ -119,6 +137,10 @@ async fn draw(pool: &Pool, view: View, progress: Progress) -> Result<Picture, Er
         "Drawing {} tiles: each is a process, placed by the pool and linked with this program.",
         easel.tiles
     ));
+    if !kills {
+        easel.draw_until(easel.tiles).await?;
+        return Ok(easel.picture);
+    }
     easel.draw_until(easel.tiles / 2).await?;
 
     let slaves = nodes.iter().copied().filter(|&node| node != pool.here());
@@ -128,7 +150,7 @@ async fn draw(pool: &Pool, view: View, progress: Progress) -> Result<Picture, Er
         "Half of them are done. kill -9 {}: {victim} dies; tiles in work there: {tiles}.",
         os_pids[&victim]
     ));
-    kill(os_pids[&victim])?;
+    os[&victim].do_send(KillNode);
     easel.picture.killed = Some(victim);
     easel.draw_until(easel.tiles).await?;
     if easel.picture.lost.is_empty() {
@@ -394,17 +416,12 @@ fn write_png(path: &Path, view: View, rgb: &[u8]) -> Result<u64, png::EncodingEr
     Ok(file.metadata()?.len())
 }
 
-fn kill(os_pid: u32) -> Result<(), Error> {
-    let os_process = rustix::process::Pid::from_raw(os_pid.cast_signed())
-        .expect("no process of ours has the number 0");
-    kill_process(os_process, Signal::KILL)
-        .map_err(|why| format!("cannot kill {os_pid}: {why}").into())
-}
-
 fn tell(line: impl Display) {
     let _ = writeln!(stdout(), "{line}"); // nobody may be reading it
 }
 
+/// On this machine, if nothing else is said.
+const SLAVES: usize = 3;
 /// The longer side of a picture is so many tiles.
 const TILES_A_SIDE: u32 = 16;
 /// Red, green, blue.
@@ -417,6 +434,9 @@ const EXAMPLES: &str = "\
 Examples:
   pspawn demo                                  three slaves, 1600x1000 pixels, mandelbrot.png
   pspawn demo --local 8 --size 3840x2160 --out large.png
+  pspawn demo --hosts farm.hosts               the same on other machines, by ssh
+  pspawn demo --slurm --nodes 3                and on a Slurm cluster
+  pspawn demo --running                        on the pool that `pspawn start` has started
 
 A process a tile, linked with this program. Half way one slave is killed with SIGKILL; its tiles are
 placed anew. Nothing is left running at the end.";

@@ -18,6 +18,8 @@ use pspawn::Error;
 mod attach;
 mod conformance;
 mod demo;
+mod doctor;
+mod hosts;
 mod kill;
 mod kinds;
 mod node;
@@ -64,6 +66,7 @@ pub fn conformance_main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Demo(args) => demo::demo(args).await,
+        Command::Doctor(args) => doctor::doctor(args).await,
         Command::Start(args) => start::start(args).await,
         Command::Node(args) => node::node(args).await,
         Command::Nodes(args) => nodes::nodes(args).await,
@@ -109,6 +112,7 @@ struct ConformanceCli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Demo),
+    Doctor(doctor::Doctor),
     Start(start::Start),
     Node(node::Node),
     Nodes(nodes::Nodes),
@@ -123,6 +127,7 @@ enum Command {
 const EXAMPLES: &str = "\
 Examples:
   pspawn demo                          a pool, a picture, a crash, a recovery
+  pspawn doctor                        try each host of .hosts.erlang, and say what is wrong
   pspawn start demo --local 2          in one terminal: a pool of two slaves on this machine
   pspawn nodes                         in another: who is in it, with load
   pspawn kinds                         what can be started

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use pspawn::{Cookie, Error, Pool, RunningPool, RuntimeFileError, StartError};
+use pspawn::{Cookie, Error, OutputLine, Pool, RunningPool, RuntimeFileError, StartError};
 
 use super::out::tell_output;
 use super::place::Place;
@@ -26,8 +26,16 @@ pub(super) struct Running {
 impl Running {
     /// Joins the pool as a node that nobody sees.
     pub(super) async fn connect(&self) -> Result<Pool, Error> {
+        self.connect_with(tell_output).await
+    }
+
+    /// The same; what actors print that are started from here goes to `output`.
+    pub(super) async fn connect_with(
+        &self,
+        output: impl Fn(&OutputLine) + Send + Sync + 'static,
+    ) -> Result<Pool, Error> {
         let running = self.find()?;
-        Ok(Pool::connect_to(running, tell_output).await?)
+        Ok(Pool::connect_to(running, output).await?)
     }
 
     /// The same; none if no pool is running and none was asked for.

@@ -9,6 +9,7 @@ use clap::Args;
 use futures::future::{Either, select};
 use pspawn::{Error, Pool, RunningPool, RuntimeFileError, StartError};
 
+use super::hosts::Hosts;
 use super::out::tell;
 use super::running::cookie;
 use super::signals::{EXIT_INTERRUPTED, Signals};
@@ -22,13 +23,8 @@ mod board;
 pub(super) struct Start {
     /// The pool's name, the first part of its nodes' names
     name: String,
-    /// Take the hosts from this file; otherwise .hosts.erlang is searched here, in $HOME, and beside
-    /// the executable
-    #[arg(long, value_name = "FILE", conflicts_with = "local")]
-    hosts: Option<PathBuf>,
-    /// Start N slaves on this machine; no hosts file is read
-    #[arg(long, value_name = "N")]
-    local: Option<usize>,
+    #[command(flatten)]
+    hosts: Hosts,
     /// Words for the end of each slave's command line
     #[arg(long, value_name = "STR", allow_hyphen_values = true)]
     args: Option<String>,
@@ -54,6 +50,7 @@ pub(super) struct Start {
 pub(super) async fn start(args: Start) -> Result<(), Error> {
     let name = args.name.clone();
     check_free(&name)?;
+    args.hosts.be_in_allocation("start")?;
     let cookie = cookie(args.cookie_file.as_deref())?;
     let mut signals = Signals::catch()?;
     let board = Arc::new(Board::new());
@@ -61,12 +58,7 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
     let mut builder = Pool::builder(&name).cookie(cookie.clone());
     let heard = board.clone();
     builder = builder.on_progress(move |event| heard.show(event));
-    if let Some(file) = args.hosts {
-        builder = builder.hosts_file(file);
-    }
-    if let Some(slaves) = args.local {
-        builder = builder.local(slaves);
-    }
+    builder = args.hosts.set(builder, "start");
     if let [tick, silence_max] = args.heartbeat[..] {
         builder =
             builder.heartbeat(Duration::from_millis(tick), Duration::from_millis(silence_max));
@@ -91,7 +83,13 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
         // What was started ends with us.
         Either::Right(_) => std::process::exit(EXIT_INTERRUPTED),
     };
-    let pool = started?;
+    let pool = started.map_err(|why| match why {
+        // The board has told which, and why.
+        StartError::TooFewNodes { up, wanted, .. } => {
+            StartError::TooFewNodes { up, wanted, failures: Vec::new() }
+        }
+        why => why,
+    })?;
 
     let running = RunningPool {
         name: name.clone(),

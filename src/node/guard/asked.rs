@@ -2,10 +2,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use super::GuardError;
@@ -21,6 +22,8 @@ impl Asked {
             for signal in [SIGTERM, SIGINT, SIGHUP] {
                 pipe::register(signal, handlers.try_clone()?)?;
             }
+            // A master that is gone while we write to it must not take us along: there are descendants to end.
+            signal_hook::flag::register(SIGPIPE, Arc::default())?;
             Ok(Asked(ours))
         };
         caught().map_err(|why: std::io::Error| {

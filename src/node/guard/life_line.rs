@@ -2,12 +2,17 @@
 
 use std::ffi::CString;
 use std::fs::File;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionbio};
-use rustix::net::{SendFlags, send};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
+};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use rustix::stdio::{dup2_stdin, stdin};
 
@@ -27,7 +32,7 @@ pub(crate) struct LifeLine {
 
 impl LifeLine {
     /// Takes the socket from standard input, which is `/dev/null` from then on, and returns it with
-    /// the body of the master's letter.
+    /// the body of the master's letter and the worker's end of the tunnel.
     ///
     /// To be called once, first, on the main thread: the kernel kills this OS process if the guard
     /// dies, but forgets that as soon as the *thread* that called is gone.
@@ -35,7 +40,7 @@ impl LifeLine {
     /// # Errors
     /// [`GuardError::Guardless`] if the guard died before we could ask to die with it; the others
     /// if standard input is not a guard's socket.
-    pub(crate) fn take() -> Result<(LifeLine, Vec<u8>), GuardError> {
+    pub(crate) fn take() -> Result<(LifeLine, Vec<u8>, OwnedFd), GuardError> {
         // GD-3: a worker does not outlive its guard. The signal covers the time after this call,
         // the look at our parent below the time before it.
         set_parent_process_death_signal(Some(Signal::KILL))
@@ -50,13 +55,14 @@ impl LifeLine {
         })?;
         dup2_stdin(nothing).map_err(GuardError::system("standard input"))?;
 
+        let tunnel = take_over(&socket)?;
         let letter = Letter::read(&socket, LETTER_MAX)?;
         let parent = getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
         if parent != Some(letter.guard) {
             return Err(GuardError::Guardless);
         }
         ioctl_fionbio(&socket, true).map_err(GuardError::system("the life line"))?;
-        Ok((LifeLine { socket }, letter.body))
+        Ok((LifeLine { socket }, letter.body, tunnel))
     }
 
     /// Tells the guard that the master was heard. False if the guard is gone.
@@ -77,6 +83,30 @@ impl AsRawFd for LifeLine {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
+}
+
+/// Puts a file descriptor for the worker ahead of the letter; the socket is empty, so it does not block.
+pub(super) fn hand_over(line: impl AsFd, fd: impl AsFd) -> Result<(), Errno> {
+    let fds = [fd.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)), "there is room for one");
+    sendmsg(line, &[IoSlice::new(b"t")], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Takes what [`hand_over`] has put there, and not a byte more.
+fn take_over(line: impl AsFd) -> Result<OwnedFd, GuardError> {
+    let mut byte = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let into = &mut [IoSliceMut::new(&mut byte)];
+    recvmsg(line, into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        .map_err(GuardError::system("the tunnel"))?;
+    let mut handed = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    handed.next().ok_or(GuardError::Closed)
 }
 
 /// Started from `/proc/self/exe`, we would be called `exe` in `top` and `ps`.

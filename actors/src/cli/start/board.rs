@@ -34,7 +34,9 @@ impl Board {
             StartEvent::Failed(failure) => {
                 remove(&mut starting, &failure.host);
                 let (host, step, why) = (&failure.host, failure.step, &failure.why);
-                let text = format!("{host}: failed at step {step}: {why}");
+                let remedy = failure.remedy.as_ref().map(|remedy| format!("; {remedy}"));
+                let remedy = remedy.unwrap_or_default();
+                let text = format!("{host}: failed at step {step}: {why}{remedy}");
                 self.line(Some((RED, text)), &starting);
             }
             _ => {} // from a library newer than this
