@@ -25,7 +25,9 @@ fn inside_an_allocation_of_3_nodes_there_is_a_slave_on_each() {
 #[test]
 fn the_demo_runs_in_an_allocation_that_it_makes_itself() {
     let Some(hosts) = cluster() else { return };
-    let ended = hosts.run("h1", &["salloc", "-Q", "-N3", "pspawn", "demo", "--slurm"]).with_code(0);
+    let ended = hosts
+        .run("h1", &["salloc", "-Q", "-N3", "pspawn", "demo", "--slurm", "--size", "480x300"])
+        .with_code(0);
     let said = format!("{}{}", ended.out, ended.err);
     assert!(["@h1", "@h2", "@h3"].iter().all(|host| said.contains(host)), "{said}");
     nothing_is_left(&hosts);

@@ -48,8 +48,9 @@ fn through_a_jump_host_under_an_alias() {
     pool.line_with("is up: 3 nodes");
     hosts.until_slaves(&["far", "h2"]);
     hosts.stop(pool);
-    let ended =
-        hosts.run("h1", &["env", ssh, "pspawn", "demo", "--hosts", "two.hosts"]).with_code(0);
+    let ended = hosts
+        .run("h1", &["env", ssh, "pspawn", "demo", "--hosts", "two.hosts", "--size", "480x300"])
+        .with_code(0);
     let said = format!("{}{}", ended.out, ended.err);
     assert!(said.contains("@far") && said.contains("@h2"), "{said}");
     hosts.until_nothing_is_left(&hosts.from(1));
@@ -59,7 +60,9 @@ fn through_a_jump_host_under_an_alias() {
 fn the_demo_runs_on_hosts() {
     let Some(hosts) = Hosts::up(3) else { return };
     hosts.write("h1", "two.hosts", &hosts_file(&["h2", "h3"]));
-    let ended = hosts.run("h1", &["pspawn", "demo", "--hosts", "two.hosts"]).with_code(0);
+    let ended = hosts
+        .run("h1", &["pspawn", "demo", "--hosts", "two.hosts", "--size", "480x300"])
+        .with_code(0);
     for host in ["h2", "h3"] {
         assert!(format!("{}{}", ended.out, ended.err).contains(&format!("@{host}")), "{ended:#?}");
     }
