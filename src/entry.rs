@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use actix_rt::System;
 
+use crate::node::ambient::ambient_node;
 use crate::node::launch::become_slave;
 use crate::pool::{Error, PoolError};
 
@@ -34,7 +35,12 @@ where
     Fut: Future<Output = Result<(), Error>>,
 {
     init();
-    match System::new().block_on(main()) {
+    let ended = System::new().block_on(main());
+    // What has come to a node that goes down with its OS process.
+    if let Some(node) = ambient_node() {
+        node.show_last_output();
+    }
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             complain(&why);

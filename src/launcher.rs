@@ -128,7 +128,7 @@ impl<'a> Order<'a> {
     /// of them understands it, csh and fish too.
     #[must_use]
     pub fn shell_line(&self) -> String {
-        format!("exec sh -c '{}'", ship::READ_SCRIPT)
+        format!("sh -c '{}'", ship::READ_SCRIPT)
     }
 
     /// The words that start the slave's executable itself; only for a launcher that does not

@@ -44,6 +44,7 @@ mod cookie;
 mod core;
 mod directory;
 mod entry;
+mod file;
 mod hosts;
 pub mod launcher;
 mod log;
@@ -64,6 +65,7 @@ pub use context::{Context, ProcessContext};
 pub use cookie::{Cookie, CookieError};
 pub use directory::{DirectoryError, GroupChange};
 pub use entry::{init, run};
+pub use file::{FileError, Files, RemoteFile, RemoteWriter};
 pub use hosts::{BadHost, HostEntry, HostsError, HostsFile, is_this_host, own_host_name};
 pub use launcher::{HostFailure, StartStep};
 pub use message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
@@ -75,9 +77,10 @@ pub use node::letter::Letter;
 pub use node::names::NameError;
 pub use node::output::OutputLine;
 pub use node::registry::kinds;
+pub use node::terminal::{OutputFormat, Terminal};
 pub use pool::{
-    Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError, SpawnMonitored,
-    StartError, StartEvent, Watches,
+    Attached, Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError,
+    SpawnMonitored, StartError, StartEvent, Watches,
 };
 pub use process::{Ctx, ProcessFn};
 pub use rmpv::Value;
@@ -85,8 +88,8 @@ pub use runtime_file::{Published, RunningPool, RuntimeFileError};
 pub use supervisor::{ChildRef, SupervisorError, SupervisorRef, SupervisorStartError};
 pub use term::{
     AutoShutdown, ChildCount, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, ExitReason,
-    Incarnation, Kind, NodeName, NodeNameError, Pid, Place, Ref, RestartType, Shutdown, SpecError,
-    Strategy, Supervisor, To,
+    FileEntry, FileInfo, FileKind, Fingerprint, FingerprintError, Incarnation, Kind, NodeName,
+    NodeNameError, Pid, Place, Ref, RestartType, Shutdown, SpecError, Strategy, Supervisor, To,
 };
 pub use wire::{KindInfo, Stream};
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::launcher::HostFailure;
 use crate::node::ambient::{ambient_node, set_default_node};
-use crate::node::output::{OutputLine, Sink, to_terminal};
+use crate::node::output::{OutputLine, Sink};
+use crate::node::terminal::{OutputFormat, Terminal};
 use crate::node::{Node, Outcome};
 use crate::runtime_file::RunningPool;
-use crate::term::{ExitReason, NodeName, Pid};
+use crate::term::{At, ExitReason, Fingerprint, HostId, NodeName, Pid};
 use crate::wire::greeting::Part;
 use crate::wire::{Answer, KindInfo, Query, Signal};
 
@@ -22,7 +23,7 @@ mod spawn;
 
 pub use builder::{PoolBuilder, StartEvent};
 pub use error::{Error, PoolError, SpawnError, StartError};
-pub use free::FreeNode;
+pub use free::{Attached, FreeNode};
 pub use order::{Parent, Spawn, SpawnMonitored, Watches};
 pub use spawn::Running;
 pub(crate) use spawn::{Ties, args_of};
@@ -70,7 +71,7 @@ impl Pool {
     /// # Errors
     /// [`StartError::Unreachable`] if the master does not answer or refuses the cookie.
     pub async fn connect(running: RunningPool) -> Result<Pool, StartError> {
-        Pool::connect_with(running, to_terminal()).await
+        Pool::connect_with(running, Sink::terminal(OutputFormat::default())).await
     }
 
     /// The same; what actors print that are started from here goes to `output`.
@@ -81,11 +82,24 @@ impl Pool {
         running: RunningPool,
         output: impl Fn(&OutputLine) + Send + Sync + 'static,
     ) -> Result<Pool, StartError> {
-        Pool::connect_with(running, Arc::new(output)).await
+        Pool::connect_with(running, Sink::closure(output)).await
+    }
+
+    /// The same; it goes to this terminal.
+    ///
+    /// # Errors
+    /// Those of [`connect`](Pool::connect).
+    pub async fn connect_on(running: RunningPool, terminal: Terminal) -> Result<Pool, StartError> {
+        Pool::connect_with(running, Sink::Terminal(Arc::new(terminal))).await
     }
 
     async fn connect_with(running: RunningPool, output: Sink) -> Result<Pool, StartError> {
         let master: NodeName = running.master.parse()?;
+        let address = running.address;
+        if !address.ip().is_loopback() {
+            let why = "commands reach their pool on its master's own host only: run it there";
+            return Err(StartError::Unreachable { master, address, why: why.to_owned() });
+        }
         let name = format!("hidden-{}", std::process::id());
         let mut config = PoolBuilder::new(&name).cookie(running.cookie).config()?;
         config.part = Part::Hidden;
@@ -93,7 +107,7 @@ impl Pool {
         config.output = output;
         let node = Node::start(config).await?;
         set_default_node(&node);
-        node.peers().place(master, running.address);
+        node.peers().place(master, At::known_by(address, node.config.host));
         node.peers().set_master(Some(master));
         let pool = Pool::of(&node);
         match pool.ask(Query::Loads, node.config.times.greeting).await {
@@ -101,7 +115,6 @@ impl Pool {
             Err(why) => {
                 node.stop();
                 let why = node.peers().why_lost(master).unwrap_or_else(|| why.to_string());
-                let address = running.address;
                 let why = why.trim_start_matches(&format!("{address}: ")).to_owned();
                 Err(StartError::Unreachable { master, address, why })
             }
@@ -118,10 +131,16 @@ impl Pool {
         self.node.name
     }
 
-    /// Where this handle's node listens for others.
+    /// Where this handle's node listens for nodes of its own host.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.node.address()
+    }
+
+    /// Where it listens for nodes of other hosts, by TLS; none if it does not.
+    #[must_use]
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.node.tls_address()
     }
 
     /// The pool's master; none on a node that is in no pool.
@@ -185,16 +204,46 @@ impl Pool {
         }
     }
 
-    /// Takes a node into the pool that was started by other means, with `pspawn node` say, and shares
-    /// this pool's cookie. Returns false if it was in already.
+    /// Takes a node into the pool that was started by other means, with `pspawn node` say, on the
+    /// master's host, and shares this pool's cookie. One on another host needs
+    /// [`attach_pinned`](Pool::attach_pinned).
     ///
     /// # Errors
     /// [`PoolError::Refused`] with the reason if it cannot be reached or does not want to (rule P13
-    /// differs: Erlang says `attached` then).
-    pub async fn attach(&self, node: NodeName, address: SocketAddr) -> Result<bool, PoolError> {
+    /// differs: Erlang says `attached` then). For a node of another host the reason has the fingerprint
+    /// that was found there.
+    pub async fn attach(&self, node: NodeName, address: SocketAddr) -> Result<Attached, PoolError> {
+        let at = At::known_by(address, self.node.config.host);
+        self.attach_at(node, at, None).await
+    }
+
+    /// Takes a node of another host into the pool, by TLS: the one whose certificate has this
+    /// fingerprint, as `pspawn node` printed it there. Both must share a cookie.
+    ///
+    /// # Errors
+    /// Those of [`attach`](Pool::attach); [`PoolError::Refused`] with the fingerprint that was found if it
+    /// is another one.
+    pub async fn attach_pinned(
+        &self,
+        node: NodeName,
+        address: SocketAddr,
+        fingerprint: Fingerprint,
+    ) -> Result<Attached, PoolError> {
+        let at = At { host: HostId::UNKNOWN, local: address, remote: vec![address] };
+        self.attach_at(node, at, Some(fingerprint)).await
+    }
+
+    async fn attach_at(
+        &self,
+        node: NodeName,
+        at: At,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<Attached, PoolError> {
         let within = self.node.config.times.spawn * 2;
-        match self.ask(Query::Attach { node, address }, within).await? {
-            Answer::Attached { already } => Ok(!already),
+        match self.ask(Query::Attach { node, at, fingerprint }, within).await? {
+            Answer::Attached { already, differences } => {
+                Ok(Attached { newly: !already, differences })
+            }
             other => Err(PoolError::unexpected(&other)),
         }
     }
@@ -213,6 +262,18 @@ impl Pool {
             Err(PoolError::MasterLost { .. }) if !self.is_master() => Ok(()),
             Err(why) => Err(why.into()),
         }
+    }
+
+    /// Waits until all output that has come to this handle's node is shown, as a program does before it prints
+    /// a result. What a process printed before it answered has come when the answer has. Returns false if
+    /// whoever shows it has stalled.
+    ///
+    /// [`run`](crate::run) does it at the end by itself.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn output_shown(&self) -> bool {
+        self.node.output_shown().await
     }
 
     /// Waits until this handle's node has been stopped, by anybody.

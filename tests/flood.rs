@@ -54,7 +54,7 @@ fn a_flood_of_strangers_keeps_nobody_out_and_fills_no_memory() {
 }
 
 fn attach(pool: &Pool, free: &FreeNode) -> bool {
-    block_on(pool.attach(free.pool().here(), free.pool().address())).unwrap()
+    block_on(pool.attach(free.pool().here(), free.pool().address())).unwrap().newly
 }
 
 async fn start_free(name: &str) -> FreeNode {

@@ -3,6 +3,7 @@
 
 mod enemy;
 
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use futures::executor::block_on;
@@ -55,7 +56,7 @@ impl Target {
             let pool = set(master).start().await.unwrap();
             let free = builder("target-free").start_free(LOOPBACK.parse().unwrap()).await.unwrap();
             let node = free.pool().here();
-            assert!(pool.attach(node, free.pool().address()).await.unwrap());
+            assert!(pool.attach(node, free.pool().address()).await.unwrap().newly);
             let job = pool.spawn_on::<Job>(node, ()).await.unwrap();
             assert_eq!(job.send(Work).await.unwrap(), 1);
             Target { pool, free, job, log }
@@ -105,7 +106,7 @@ fn another_protocol_version_is_told_which_one_is_spoken_here() {
     enemy.send(&frame(&greeting_body(VERSION + 1, &hello)));
     let Some(Greeting::Refused(why)) = enemy.hear() else { panic!("not refused") };
     assert!(why.to_string().contains("Protocol"), "{why}");
-    target.log.refused(enemy.address(), "protocol version: here 2, there 3");
+    target.log.refused(enemy.address(), "protocol version: here 3, there 4");
     target.goes_on();
 }
 
@@ -134,7 +135,7 @@ fn what_a_port_scanner_says_is_refused() {
         enemy.is_hung_up_on();
     }
     // What is framed, but no greeting: a log line stays one line.
-    for body in [&b""[..], &[2], &[2, 0xC1], b"\x02\x81\xA7Refused\x81\xA7Garbage\xA5a\nfoo"] {
+    for body in [&b""[..], &[3], &[3, 0xC1], b"\x03\x81\xA7Refused\x81\xA7Garbage\xA5a\nfoo"] {
         let mut enemy = target.enemy();
         enemy.send(&frame(body));
         let line = target.log.wait_for(&["refused", &format!("from={} ", enemy.address())]);
@@ -241,7 +242,7 @@ fn well_formed_nonsense_from_a_peer_does_no_harm() {
         b"\x00\x81\xA7Members\x90", // the master takes no orders
         b"\x00\x81\xA7Spawned\x92\x01\x93\xADenemy@nowhere\x07\x01",
         b"\x00\x81\xA4Load\x97\xCE\xFF\xFF\xFF\xFF\x01\x01\xCA\x7F\xC0\x00\x00\xCA\xFF\x80\x00\x00\x00\xCF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF",
-        b"\x00\x81\xA3Ask\x92\x05\xA6Enlist",
+        b"\x00\x81\xA3Ask\x92\x05\x81\xA6Enlist\xC0",
         b"\x00\xA3Bye",
     ];
     for body in nonsense {
@@ -249,6 +250,45 @@ fn well_formed_nonsense_from_a_peer_does_no_harm() {
     }
     target.log.wait_for(&["a master takes no orders", "from=enemy@nowhere"]);
     target.log.wait_for(&["node down", "peer=enemy@nowhere", "it left"]);
+    target.goes_on();
+}
+
+// OU-3: what a peer prints without credit is dropped, counted, and acknowledged all the same.
+#[test]
+fn a_peer_that_prints_without_end_fills_no_memory() {
+    let (show, lines) = sync_channel(0);
+    let target = Target::with(|builder| {
+        let builder = builder.heartbeat(Duration::from_secs(10), Duration::from_secs(60));
+        builder.output(move |line| drop(show.send(line.line.clone())))
+    });
+    let me = Hello::of("enemy@nowhere");
+    let (mut peer, _) = Enemy::greeted(target.pool.address(), &me, COOKIE);
+    let line = frame(b"\x00\x81\xA6Output\x93\x93\xADenemy@nowhere\x07\x01\xA3Out\xA2hi");
+    for _ in 0..100 {
+        peer.send(&line.repeat(1_000));
+    }
+    let mut done = 0;
+    while done < 90_000 {
+        let frame = peer.hear_frame().expect("the connection is up");
+        let control: pspawn::Value = rmp_serde::from_slice(&frame[1..]).unwrap();
+        let shown = control.as_map().filter(|of| of[0].0.as_str() == Some("Shown"));
+        done += shown.map_or(0, |of| of[0].1[0].as_u64().unwrap());
+    }
+    // Whoever says that all of it was shown has no more credit for that.
+    peer.send(&frame(b"\x00\x81\xA5Shown\x92\xCF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"));
+    let (mut shown, mut lost) = (0, 0);
+    while shown + lost < 100_000 {
+        let line = lines.recv_timeout(Duration::from_secs(30)).expect("more lines");
+        match line
+            .strip_prefix("… ")
+            .and_then(|line| line.split_once(" lines of enemy@nowhere were lost"))
+        {
+            Some((lines, _)) => lost += lines.parse::<u64>().unwrap(),
+            None => shown += u64::from(line == "hi"),
+        }
+    }
+    assert!(shown <= 8_193 && shown + lost == 100_000, "{shown} shown, {lost} lost");
+    drop(lines);
     target.goes_on();
 }
 
@@ -297,6 +337,30 @@ fn the_nodes_own_words_prove_nothing() {
     again.say(&Greeting::Hello(me.clone()));
     again.say(&Greeting::Proof(proof(COOKIE, b"pspawn dialer", &me, &them)));
     target.log.refused(again.address(), "wrong cookie");
+    target.goes_on();
+}
+
+#[test]
+fn what_a_peer_can_start_that_differs_is_named() {
+    let target = Target::new();
+    let me = Hello { digest: "other".to_owned(), ..Hello::of("differs@nowhere") };
+    let (mut peer, _) = Enemy::greeted(target.pool.address(), &me, COOKIE);
+    let question = loop {
+        let body = peer.hear_frame().expect("it asks what we can start");
+        if body.ends_with(b"Kinds") {
+            // 0, a map of one, "Ask", an array of two
+            break body[b"\0\x81\xA3Ask\x92".len()..body.len() - b"\xA5Kinds".len()].to_vec();
+        }
+    };
+    let job = b"\x94\x92\xA3job\xA3new\xA8(x: i64)\x91\xA4Rest\xC2";
+    let told = [&b"\0\x81\xA4Told\x92"[..], &question, b"\x81\xA5Kinds\x91", job].concat();
+    peer.send(&frame(&told));
+    let line = target.log.wait_for(&["can start other things", "peer=differs@nowhere"]);
+    assert!(
+        line.contains("job: here (), there (x: i64); job: messages here Work, there Rest"),
+        "{line}"
+    );
+    assert!(line.contains("pspawn.supervisor: there missing"), "{line}");
     target.goes_on();
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use futures::future::join_all;
 use pspawn::prelude::*;
-use pspawn::{Cookie, FreeNode, PoolBuilder, PoolError, SpawnError, Value};
+use pspawn::{Attached, Cookie, FreeNode, PoolBuilder, PoolError, SpawnError, Value};
 
 async fn idle(mut ctx: Ctx) {
     ctx.receive::<()>().await;
@@ -194,7 +194,7 @@ fn builder(name: &str) -> PoolBuilder {
     Pool::builder(name).cookie(Cookie::new("correct horse battery staple")).workers(1)
 }
 
-fn attach(pool: &Pool, node: &FreeNode) -> Result<bool, PoolError> {
+fn attach(pool: &Pool, node: &FreeNode) -> Result<Attached, PoolError> {
     block_on(pool.attach(node.pool().here(), node.pool().address()))
 }
 

@@ -188,8 +188,8 @@ async fn a_free_node_is_attached_once() {
     let (node, address) = (free.pool().here(), free.pool().address());
 
     let pool = TestPool::start_with(1, |builder| builder.cookie(cookie)).await;
-    assert_eq!(pool.attach(node, address).await, Ok(true));
-    assert_eq!(pool.attach(node, address).await, Ok(false));
+    assert!(pool.attach(node, address).await.unwrap().newly);
+    assert!(!pool.attach(node, address).await.unwrap().newly);
     assert_eq!(pool.nodes().await.map(|nodes| nodes.len()), Ok(3));
     assert_eq!(free.pool().nodes().await, pool.nodes().await);
     let echo = pool.spawn_on::<Echo>(node, "free".into()).await.expect("it starts");

@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["addr"],
     &["pool"],
     &["context", "process"],
-    &["directory", "supervisor"],
+    &["directory", "file", "supervisor"],
     &["entry"],
     &["macros", "prelude", "lib"],
 ];

@@ -297,7 +297,7 @@ impl FreshNode {
         let is_it = is_it.expect("it says who it is");
         let (who, at) = is_it.split_once(' ').expect("a name and an address");
         let (who, at) = (who.parse().expect("a name"), at.parse().expect("an address"));
-        assert_eq!(pool.attach(who, at).await, Ok(true));
+        assert!(pool.attach(who, at).await.unwrap().newly);
         FreshNode(node)
     }
 }

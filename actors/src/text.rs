@@ -37,12 +37,21 @@ pub async fn word_count(_: Ctx, path: String) -> WordCount {
     })
 }
 
+/// Counts the words of a file of the master's, on whichever node this runs: one below a directory that the
+/// master shares.
+pub async fn count_shared(ctx: Ctx, path: String) -> WordCount {
+    match ctx.files().read(&path).await {
+        Ok(text) => count(&text[..]).await.expect("to read from memory cannot fail"),
+        Err(why) => exit(ExitReason::exit(why.to_string())),
+    }
+}
+
 /// Counts the words of a text.
 pub async fn count_words(_: Ctx, text: String) -> WordCount {
     count(text.as_bytes()).await.expect("to read from memory cannot fail")
 }
 
-remote_fn!("text": word_count, count_words);
+remote_fn!("text": word_count, count_shared, count_words);
 
 async fn count(mut text: impl AsyncBufRead + Unpin) -> std::io::Result<WordCount> {
     let mut count = WordCount::default();

@@ -155,13 +155,14 @@ fn a_master() {
 #[test]
 fn that_is_silent_for_longer_than_the_limit_it_leaves_nothing() {
     let account = Account::new();
-    let pool = busy_pool(&account, 2, "litter", &["--heartbeat", "100", "1000"]);
+    let mut pool = busy_pool(&account, 2, "litter", &["--heartbeat", "100", "2000"]);
     let begin = Instant::now();
     pool.signal(Signal::STOP);
     account.until_nothing_is_left(&[pool.pid()]);
-    println!("after a silence limit of 1 s: {:?}", begin.elapsed());
-    // It finds itself alone.
+    println!("after a silence limit of 2 s: {:?}", begin.elapsed());
+    // It finds itself alone, and knows why.
     pool.signal(Signal::CONT);
+    pool.line_with("this node itself was stopped");
     support::until(|| match account.run(&["nodes"]).with_code(0).out.lines().count() {
         2 => Ok(()),
         lines => Err(format!("{lines} lines")),

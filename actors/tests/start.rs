@@ -33,7 +33,7 @@ fn a_malformed_hosts_file_is_reported_with_line_and_expectation() {
 fn a_host_that_cannot_be_started_is_reported_with_its_step_and_the_other_runs() {
     let account = Account::new();
     account.write(".hosts.erlang", "'other.example'.\nlocalhost.\n");
-    let mut pool = account.start(&["start", "demo"]);
+    let mut pool = account.start(&["start", "demo", "--ssh", "no-such-ssh"]);
     pool.line_with("other.example: failed at step launch: ");
     pool.line_with("localhost: demo@localhost is up after ");
     pool.line_with("is up: 2 nodes");
@@ -64,8 +64,11 @@ fn what_a_slave_says_before_it_can_talk_is_quoted_and_kept() {
 fn too_few_nodes_fail_the_start_and_leave_nothing() {
     let account = Account::new();
     account.write(".hosts.erlang", "'other.example'.\nlocalhost.\n");
-    let ended = account.run(&["start", "demo", "--min-nodes", "2"]).with_code(3);
-    ended.says("1 of at least 2 slaves came up").says("other.example: launch: ");
+    let ended =
+        account.run(&["start", "demo", "--min-nodes", "2", "--ssh", "no-such-ssh"]).with_code(3);
+    ended
+        .says("1 of at least 2 slaves came up")
+        .says("other.example: failed at step launch: cannot run no-such-ssh");
     account.until_nothing_is_left(&[]);
     account.run(&["nodes"]).with_code(3).says("no pool is running");
 }
@@ -83,6 +86,33 @@ fn a_pool_of_a_name_that_runs_is_not_started_again() {
         account.run(&["stop", "--pool", name]).with_code(0);
         running.wait().with_code(0);
     }
+}
+
+#[test]
+fn a_slave_reads_what_the_master_shares_and_nothing_else() {
+    let account = Account::new();
+    std::fs::create_dir(account.work().join("data")).unwrap();
+    account.write("data/notes", "three little words\n");
+    account.write("other", "three more words\n");
+    let share = ["demo", "--local", "1", "--share", "data", "--share-read-only", "/usr"];
+    let pool = account.pool(&share);
+    let count =
+        |path: &str| account.run(&["spawn", "text", "count_shared", &format!("[\"{path}\"]")]);
+    assert!(count("notes").with_code(0).out.contains("little"));
+    let data = std::fs::canonicalize(account.work().join("data")).unwrap();
+    let shared = format!("shares what is below {}, /usr", data.display());
+    for path in ["../other", account.work().join("other").to_str().unwrap()] {
+        count(path).with_code(1).says(path).says("may not be reached").says(&shared);
+    }
+    account.run(&["stop"]).with_code(0);
+    pool.wait().with_code(0);
+
+    let ended = account.run(&["start", "demo", "--local", "0", "--share", "none"]).with_code(3);
+    ended.says("cannot share none: No such file or directory");
+    let pool = account.pool(&["demo", "--local", "1", "--no-share"]);
+    count("other").with_code(1).says("shares no directory");
+    account.run(&["stop"]).with_code(0);
+    pool.wait().with_code(0);
 }
 
 #[test]

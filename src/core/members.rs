@@ -1,11 +1,10 @@
 //! Members: which nodes are in the pool, in order of joining, and how much each has to do.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::pace::KEEP_ALIVE;
-use crate::term::{Incarnation, LoadReport, NodeName};
+use crate::term::{At, Incarnation, LoadReport, NodeName};
 
 /// The nodes of a pool, in order of joining: the master first.
 #[derive(Debug, Default)]
@@ -23,7 +22,7 @@ impl Members {
         name: NodeName,
         incarnation: Incarnation,
         cores: u32,
-        address: Option<SocketAddr>,
+        at: Option<At>,
     ) -> bool {
         if self.get(name).is_some_and(|member| member.incarnation == incarnation) {
             return false;
@@ -32,7 +31,7 @@ impl Members {
         self.list.push(Member {
             name,
             incarnation,
-            address,
+            at,
             cores,
             report: None,
             placed: VecDeque::new(),
@@ -78,7 +77,7 @@ pub(crate) struct Member {
     pub(crate) name: NodeName,
     pub(crate) incarnation: Incarnation,
     /// Where other nodes reach it; none for one that does not listen.
-    pub(crate) address: Option<SocketAddr>,
+    pub(crate) at: Option<At>,
     /// What it said when it joined; a report knows better.
     cores: u32,
     /// Its last report, and when that was heard.

@@ -1,10 +1,15 @@
 //! Decisions: plain functions of what has happened. No clock, socket, thread or actix in here.
 
 pub(crate) mod calls;
+pub(crate) mod credit;
+pub(crate) mod differences;
 pub(crate) mod directory;
+pub(crate) mod fold;
 pub(crate) mod life;
 pub(crate) mod members;
 pub(crate) mod mutant;
 pub(crate) mod pace;
+pub(crate) mod pause;
 pub(crate) mod placement;
 pub(crate) mod restart;
+pub(crate) mod spool;

@@ -2,11 +2,10 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::members::{IDLE, Member, Members};
-use crate::term::{Incarnation, LoadReport, NodeName};
+use crate::term::{At, Incarnation, LoadReport, NodeName};
 
 /// The pool's members and the choice among them.
 ///
@@ -36,9 +35,9 @@ impl Placement {
         name: NodeName,
         incarnation: Incarnation,
         cores: u32,
-        address: Option<SocketAddr>,
+        at: Option<At>,
     ) -> bool {
-        self.members.join(name, incarnation, cores, address)
+        self.members.join(name, incarnation, cores, at)
     }
 
     /// See [`Members::leave`].

@@ -65,7 +65,8 @@ impl Launcher for Ssh {
         if let Some(user) = host.user() {
             ssh.arg("-l").arg(user);
         }
-        ssh.arg("--").arg(host.host()).arg(order.shell_line());
+        // `exec`, so that no login shell stands between.
+        ssh.arg("--").arg(host.host()).arg(format!("exec {}", order.shell_line()));
         Ok(ssh)
     }
 

@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(docker[3], "--user=ops");
         let shell = filled("rsh -p{port} {host} 'cd /tmp; {script}'", "c1:7");
         assert_eq!(shell[..3], ["rsh", "-p7", "c1"]);
-        assert!(shell[3].starts_with("cd /tmp; exec sh -c "), "{shell:?}");
+        assert!(shell[3].starts_with("cd /tmp; sh -c "), "{shell:?}");
     }
 
     #[test]

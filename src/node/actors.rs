@@ -67,13 +67,13 @@ impl Node {
         }
     }
 
-    /// The arbiter with the least to do, in turn among equals.
+    /// The arbiter with the least to do, in turn among equals; one whose thread waits comes last.
     fn worker(&self) -> Option<&Worker> {
         let workers = &self.hands.get()?.workers;
         let turn = self.next_worker.fetch_add(1, Ordering::Relaxed);
         (0..workers.len())
             .map(|at| &workers[(turn + at) % workers.len()])
-            .min_by_key(|worker| worker.queue.len() + worker.queue.running())
+            .min_by_key(|Worker { queue, .. }| (queue.is_stuck(), queue.len() + queue.running()))
     }
 
     /// Gives a seat on some arbiter to `start`.
@@ -108,6 +108,9 @@ impl Node {
         if !self.allows(entry) {
             return born(Err(SpawnFault::NotAllowed));
         }
+        if over.is_some() && !self.is_among(entry) {
+            return born(Err(SpawnFault::NotAmong));
+        }
         self.seat(&kind, options, born, over, move |seat| {
             if let Err(refused) = (entry.start)(&args, seat) {
                 let (seat, why) = *refused;
@@ -135,6 +138,12 @@ impl Node {
         !entry.guarded || self.config.allow.iter().any(|allowed| allowed == entry.module)
     }
 
+    /// What others may start here: certain modules if they were named, and what is the library's own.
+    fn is_among(&self, entry: &registry::Entry) -> bool {
+        let Some(only) = &self.config.only else { return true };
+        entry.module == OWN_MODULE || only.iter().any(|module| module == entry.module)
+    }
+
     pub(crate) fn count_accepted(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
     }
@@ -153,3 +162,6 @@ impl Node {
         self.hands.get().map(|hands| hands.blocking.clone())
     }
 }
+
+/// The library's own kinds: supervisors, the directory.
+const OWN_MODULE: &str = "pspawn";

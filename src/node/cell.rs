@@ -22,7 +22,6 @@ use slog::{debug, error};
 use super::Node;
 use super::answer::Asker;
 use super::clock::Alarm;
-use super::link::Link;
 use super::load::RunQueue;
 use crate::core::life::{Effect, Life, Notice};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
@@ -57,13 +56,21 @@ pub(crate) struct Cell {
 struct Rare {
     /// Questions whose handler panicked: answered once the reason is known.
     orphans: Vec<Orphan>,
-    /// The connection that has too much to send: the actor rests until it is drained.
-    rests_on: Option<Arc<Link>>,
+    /// What has too much of the actor's to send or to show: it rests until none has.
+    rests_on: Vec<Arc<dyn Rest>>,
     /// The timer that runs from its doom to its end; 0 if none does.
     zombie_watch: u64,
 }
 
 type Orphan = Box<dyn FnOnce(Fault) + Send>;
+
+/// What takes less than some actors give, so that they have to rest after their turn.
+pub(crate) trait Rest: Send + Sync {
+    /// Whether it still has too much; then `waker` is woken when it has not.
+    fn is_full(&self, waker: &Waker) -> bool;
+    /// An actor that was put to rest on it is doomed, and may wait in the middle of its turn.
+    fn nudge(&self) {}
+}
 
 /// Where an actor's messages wait. Pushing one wakes nobody; the cell does.
 pub(crate) trait Mailbox: Any + Send + Sync {
@@ -140,6 +147,11 @@ impl Cell {
         // Whoever is doomed has its mailbox closed soon; until then what comes is dropped with it.
         self.mailbox.push_typed(self, tag, message);
         self.wake();
+    }
+
+    /// The run queue of its arbiter.
+    pub(super) fn queue(&self) -> &RunQueue {
+        &self.queue
     }
 
     /// Whether a signal has ended the actor: messages to it vanish from now on.
@@ -263,7 +275,14 @@ impl Cell {
             let cell = self.clone();
             let watch =
                 self.node.in_time(self.node.config.times.zombie, move || cell.count_as_zombie());
-            lock(&self.rare).get_or_insert_default().zombie_watch = watch;
+            let mut rare = lock(&self.rare);
+            let kept = rare.get_or_insert_default();
+            kept.zombie_watch = watch;
+            let rests_on = kept.rests_on.clone();
+            drop(rare);
+            for rest in rests_on {
+                rest.nudge();
+            }
         }
         (result, effects)
     }
@@ -297,9 +316,13 @@ impl Cell {
         self.wake();
     }
 
-    /// The actor rests from its next turn on until `link` has sent what it holds.
-    pub(crate) fn rest_on(&self, link: Arc<Link>) {
-        lock(&self.rare).get_or_insert_default().rests_on = Some(link);
+    /// The actor rests from its next turn on until this has less than too much.
+    pub(crate) fn rest_on(&self, full: Arc<dyn Rest>) {
+        let mut rare = lock(&self.rare);
+        let rests_on = &mut rare.get_or_insert_default().rests_on;
+        if !rests_on.iter().any(|on| Arc::ptr_eq(on, &full)) {
+            rests_on.push(full);
+        }
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
@@ -325,14 +348,13 @@ impl Cell {
         let Some(rests_on) = rare.as_deref_mut().map(|rare| &mut rare.rests_on) else {
             return false;
         };
-        match rests_on {
-            Some(link) if link.is_full(waker) => true,
-            Some(_) => {
-                *rests_on = None;
-                false
+        while let Some(on) = rests_on.last() {
+            if on.is_full(waker) {
+                return true;
             }
-            None => false,
+            rests_on.pop();
         }
+        false
     }
 
     /// The actor's code is to stop, with this reason unless a signal has given another. `stop` drops

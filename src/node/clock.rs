@@ -25,6 +25,12 @@ impl Clock {
 /// Longer than any node lives, and short enough for every platform's clock.
 const FAR_AWAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// Time since the machine came up, that of its sleep included.
+pub(crate) fn boot_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// A moment to come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Alarm(Instant);

@@ -10,8 +10,11 @@ use slog::Logger;
 use super::guard::LifeLine;
 use super::launch::Launching;
 use super::output::Sink;
+use super::shares::Shares;
+use super::tls::Authority;
 use crate::cookie::Cookie;
-use crate::term::NodeName;
+use crate::term::{HostId, NodeName};
+use crate::wire::Credentials;
 use crate::wire::greeting::Part;
 
 /// What a node is started with.
@@ -20,11 +23,22 @@ pub(crate) struct Config {
     pub(crate) name: NodeName,
     pub(crate) part: Part,
     pub(crate) cookie: Cookie,
+    /// Where it listens for nodes of this host: on loopback, not encrypted.
     pub(crate) listen: SocketAddr,
+    /// Where it listens for nodes of other hosts, by TLS; none: nowhere.
+    pub(crate) listen_tls: Option<SocketAddr>,
+    /// Which nodes share its loopback.
+    pub(crate) host: HostId,
+    /// What it proves itself with to nodes of other hosts, from the start.
+    pub(crate) credentials: Option<Credentials>,
+    /// The pool's authority: on a master.
+    pub(crate) authority: Option<Arc<Authority>>,
     /// Arbiters for actors of the user's.
     pub(crate) workers: usize,
     /// Guarded modules that may be started here.
     pub(crate) allow: Vec<String>,
+    /// The only modules that are started here for other nodes; none: all.
+    pub(crate) only: Option<Vec<String>>,
     pub(crate) times: Times,
     /// The longest frame that is sent or taken.
     pub(crate) frame_bytes_max: usize,
@@ -37,6 +51,8 @@ pub(crate) struct Config {
     /// What the pool was started with as arguments for its slaves.
     pub(crate) args: Vec<String>,
     pub(crate) launching: Launching,
+    /// The directories whose files the pool may reach; only a master has any.
+    pub(crate) shares: Arc<Shares>,
 }
 
 /// How long a node waits for what.

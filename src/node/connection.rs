@@ -1,7 +1,6 @@
-//! One TCP stream: the greeting, then frames in and frames out, until one side is gone or silent.
+//! One connection: the greeting, then frames in and frames out, until one side is gone or silent.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,40 +11,86 @@ use futures::future::{Either, select};
 use slog::{debug, info, warn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
-use super::Node;
 use super::link::{Link, Phase};
 use super::peers::Admission;
 use super::role::RoleEvent;
+use super::stream::{ByteStream, From, MakeStream, To};
+use super::tls::{self, Entry, Secured};
+use super::ways::{Ends, Made, NoWay, Place, Tried, Ways, connect, ways};
+use super::{Node, Outcome};
 use crate::wire::greeting::{
-    DialStep, Dialer, GREETING_BYTES_MAX, Greeting, Hello, ListenStep, Listener, Part, Refusal,
-    decode, encode,
+    Channel, DialStep, Dialer, GREETING_BYTES_MAX, Greeting, Hello, ListenStep, Listener, Part,
+    Refusal, decode, encode,
 };
-use crate::wire::{Body, Control, NotAFrame, Splitter, read_body};
+use crate::wire::{Answer, Body, Control, NotAFrame, Query, Splitter, read_body};
 
 /// Dials the peer of `link`, greets it, and serves the connection to its end.
-pub(crate) async fn dial(node: Arc<Node>, link: Arc<Link>, address: SocketAddr) {
-    let greeted = timeout(node.config.times.greeting, greet_again(&node, &link, address)).await;
-    let why = match greeted {
-        Ok(Ok((stream, read, them))) => {
+pub(crate) async fn dial(node: Arc<Node>, link: Arc<Link>, place: Place) {
+    let tried = Tried::default();
+    let after = node.config.times.greeting;
+    let reaching = timeout(after, reach(&node, &link, &place, &tried));
+    let reached = match reaching.await {
+        Ok(Ok(met)) => Ok(met),
+        Ok(Err(unmet)) => Err(Some(unmet)),
+        Err(_) => Err(None),
+    };
+    go_on(node, link, reached, &tried).await;
+}
+
+/// A slave's call to its master: dials the peer of `link` as [`dial`] does, and again if it hangs up
+/// before the greeting is over, as one does that too many others wait for; then over `fallback`.
+pub(crate) async fn call_back(
+    node: Arc<Node>,
+    link: Arc<Link>,
+    place: Place,
+    fallback: Option<MakeStream>,
+) {
+    let tried = Tried::default();
+    let after = node.config.times.greeting;
+    let reached = match call_directly(&node, &link, &place, &tried, fallback.is_some()).await {
+        Err(unmet) if !unmet.as_ref().is_some_and(Unmet::is_final) => match fallback {
+            None => Err(unmet),
+            Some(make) => {
+                tried.note(TUNNEL, None);
+                match timeout(after, greet_through(&node, &link, make)).await {
+                    Ok(Ok(met)) => Ok(met),
+                    Ok(Err(unmet)) => {
+                        tried.note(TUNNEL, Some(unmet.to_string()));
+                        Err(Some(unmet))
+                    }
+                    Err(_) => Err(None),
+                }
+            }
+        },
+        reached => reached,
+    };
+    go_on(node, link, reached, &tried).await;
+}
+
+/// Serves the connection that came about, or says why none did.
+async fn go_on(
+    node: Arc<Node>,
+    link: Arc<Link>,
+    reached: Result<Met, Option<Unmet>>,
+    tried: &Tried,
+) {
+    let after = node.config.times.greeting;
+    let why = match reached {
+        Ok(met) => {
             node.losses_told().await; // PE-6
-            if node.bring_up(&link, them.incarnation) {
-                serve(Upheld { node, link }, stream, read, them).await;
+            if node.bring_up(&link, met.them.incarnation) {
+                serve(Upheld { node, link }, met).await;
             }
             return;
         }
         // PE-1: the peer's own dial is on its way, and this link will be given to it.
-        Ok(Err(Unmet::Refused(Refusal::Crossed))) => {
-            tokio::time::sleep(node.config.times.greeting).await;
+        Err(Some(Unmet::Refused(Refusal::Crossed))) => {
+            tokio::time::sleep(after).await;
             "it said that it was dialing us, and did not come".to_owned()
         }
-        Ok(Err(unmet)) => format!("{address}: {unmet}"),
-        Err(_) => {
-            let after = node.config.times.greeting;
-            format!("{address}: no greeting within {after:?}")
-        }
+        Err(_) => tried.in_words(after),
     };
     // PE-4: the peer's own dial may have brought the link up in the meantime; then nothing is lost.
     if link.phase() == Phase::Connecting {
@@ -53,34 +98,60 @@ pub(crate) async fn dial(node: Arc<Node>, link: Arc<Link>, address: SocketAddr) 
     }
 }
 
+/// Who has come in, and has proved nothing yet.
+pub(crate) enum Comer {
+    /// Over loopback.
+    Plain(TcpStream),
+    /// From another host.
+    Tls(TcpStream),
+    /// Through a channel that is as secret as the keys that came over it.
+    Tunnel(ByteStream),
+}
+
 /// Answers a stranger's greeting and serves the connection to its end. `met` is called when the
-/// stranger has proved itself, is refused, or `pushed_out` has come true.
+/// stranger has proved itself, is refused, or `pushed_out` has come true. `origin` is where it comes
+/// from, in words of the log.
 pub(crate) async fn accept(
     node: Arc<Node>,
-    stream: TcpStream,
-    from: SocketAddr,
+    comer: Comer,
+    origin: String,
     pushed_out: oneshot::Receiver<()>,
     met: impl FnOnce(),
 ) {
-    let answering = std::pin::pin!(timeout(node.config.times.greeting, answer(&node, stream)));
+    let answering = std::pin::pin!(timeout(node.config.times.greeting, answer(&node, comer)));
     let answered = select(answering, pushed_out).await;
     met();
     let why = match answered {
-        Either::Left((Ok(Ok((upheld, stream, read, them))), _)) => {
-            return serve(upheld, stream, read, them).await;
-        }
+        Either::Left((Ok(Ok((upheld, met))), _)) => return serve(upheld, met).await,
         // PE-1: in the best of families.
         Either::Left((
             Ok(Err(Unmet::Refused(why @ (Refusal::Crossed | Refusal::Connected)))),
             _,
         )) => {
-            return debug!(node.log, "not needed"; "from" => %from, "reason" => %why);
+            return debug!(node.log, "not needed"; "from" => origin, "reason" => %why);
         }
         Either::Left((Ok(Err(unmet)), _)) => unmet.to_string(),
         Either::Left((Err(_), _)) => format!("no greeting within {:?}", node.config.times.greeting),
         Either::Right(_) => "no greeting yet, and too many others wait".to_owned(),
     };
-    warn!(node.log, "refused"; "from" => %from, "reason" => why);
+    warn!(node.log, "refused"; "from" => origin, "reason" => why);
+}
+
+/// Answers the greeting of a slave that comes through the channel over which it got its keys, and serves
+/// the connection to its end. `origin` names that channel in the log.
+#[allow(dead_code, reason = "for launchers that bring a channel")]
+pub(crate) async fn accept_tunnel(node: Arc<Node>, stream: ByteStream, origin: String) {
+    let (_stay, pushed_out) = oneshot::channel();
+    accept(node, Comer::Tunnel(stream), origin, pushed_out, || {}).await;
+}
+
+/// A connection whose greeting is over.
+struct Met {
+    stream: ByteStream,
+    /// What has been read beyond the greeting.
+    read: BytesMut,
+    them: Hello,
+    ends: Option<Ends>,
 }
 
 /// A link that is up. However its connection's task ends, it is lost then: nobody else would notice.
@@ -108,18 +179,34 @@ enum Unmet {
     Refused(#[from] Refusal),
     #[error("no random bytes: {0}")]
     Random(#[from] getrandom::Error),
+    /// No connection came about; what was tried is noted elsewhere.
+    #[error("not reached")]
+    NoWay,
 }
 
-/// Greets a peer that may not have noticed yet that our former connection is lost.
+impl Unmet {
+    /// Whether asking again has the same answer.
+    fn is_final(&self) -> bool {
+        match self {
+            Unmet::Refused(_) | Unmet::Random(_) => true,
+            Unmet::Io(_) | Unmet::Closed | Unmet::Garbage(_) | Unmet::NoWay => false,
+        }
+    }
+}
+
+/// Connects and greets a peer that may not have noticed yet that our former connection is lost.
 ///
 /// PE-5: it says then that we are connected; it is asked again until it has noticed, or the time is up.
-async fn greet_again(
-    node: &Node,
-    link: &Link,
-    address: SocketAddr,
-) -> Result<(TcpStream, BytesMut, Hello), Unmet> {
+async fn reach(node: &Arc<Node>, link: &Link, place: &Place, tried: &Tried) -> Result<Met, Unmet> {
+    node.get_credentials(link.peer, place).await;
+    let tls = node.tls();
+    if ways(&place.at, node.config.host) == Ways::None {
+        return await_call(node, link, tried).await;
+    }
     loop {
-        match greet(node, link, address).await {
+        let made = connect(link.peer, place, node.config.host, tls.as_deref(), tried);
+        let made = made.await.map_err(|NoWay| Unmet::NoWay)?;
+        match greet_noting(node, link, made, tried).await {
             Err(Unmet::Refused(Refusal::Connected)) if link.phase() == Phase::Connecting => {
                 tokio::time::sleep(REDIAL_AFTER).await;
             }
@@ -128,45 +215,130 @@ async fn greet_again(
     }
 }
 
-async fn greet(
-    node: &Node,
+/// Has a peer called that does not listen for us: the master is connected with both.
+///
+/// PE-7: whoever has no way to a node lets that one in that calls. Ends only if nobody will call.
+async fn await_call(node: &Arc<Node>, link: &Link, tried: &Tried) -> Result<Met, Unmet> {
+    let nowhere = "it is on another host, and does not listen for nodes of other hosts";
+    let note = |what: &str| tried.note("", Some(format!("{nowhere}; {what}")));
+    let Some(master) = node.peers().master().filter(|master| *master != link.peer) else {
+        note("there is no master to have it call");
+        return Err(Unmet::NoWay);
+    };
+    let asked = node.query(master, Query::HaveCall(link.peer), node.config.times.greeting).await;
+    match asked {
+        Outcome::Told(Answer::Done) => {
+            note("it was asked to call, and did not come");
+            std::future::pending().await // until the time is up; what it brings up is this link
+        }
+        Outcome::Told(Answer::Refused(why)) => {
+            note(&format!("{master} cannot have it call: {why}"))
+        }
+        _ => note(&format!("{master} was not reached to have it call")),
+    }
+    Err(Unmet::NoWay)
+}
+
+/// All that a slave does to reach its master at an address of its own. None: no time is left.
+async fn call_directly(
+    node: &Arc<Node>,
     link: &Link,
-    address: SocketAddr,
-) -> Result<(TcpStream, BytesMut, Hello), Unmet> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let me = node.hello()?;
-    let mut dialer = Dialer::new(me, Some(link.peer));
+    place: &Place,
+    tried: &Tried,
+    other_way: bool,
+) -> Result<Met, Option<Unmet>> {
+    let times = node.config.times;
+    let limit = if other_way { DIRECT_MAX.min(times.greeting) } else { times.greeting };
+    let limit = node.clock().instant(node.now() + limit);
+    let tls = node.tls();
+    loop {
+        let made = connect(link.peer, place, node.config.host, tls.as_deref(), tried);
+        let unmet = match timeout_at(limit, made).await {
+            Err(_) => return Err(None),
+            Ok(Err(NoWay)) if other_way => return Err(Some(Unmet::NoWay)),
+            Ok(Err(NoWay)) => Unmet::NoWay,
+            // Once it is reached it has all the time of a greeting: nothing else may come in between.
+            Ok(Ok(made)) => {
+                match timeout(times.greeting, greet_noting(node, link, made, tried)).await {
+                    Ok(Ok(met)) => return Ok(met),
+                    Ok(Err(unmet)) => unmet,
+                    Err(_) => return Err(None),
+                }
+            }
+        };
+        let connected = matches!(unmet, Unmet::Refused(Refusal::Connected)); // PE-5
+        if unmet.is_final() && !connected {
+            return Err(Some(unmet));
+        }
+        if timeout_at(limit, tokio::time::sleep(CALL_AGAIN_AFTER)).await.is_err() {
+            return Err(Some(unmet));
+        }
+    }
+}
+
+/// Greets over a channel that is there already.
+async fn greet_through(node: &Node, link: &Link, make: MakeStream) -> Result<Met, Unmet> {
+    let secured = Secured { stream: make()?, channel: Channel::PLAIN, entry: Entry::Anyone };
+    greet(node, link, Made { secured, place: TUNNEL.to_owned(), ends: None }).await
+}
+
+async fn greet_noting(node: &Node, link: &Link, made: Made, tried: &Tried) -> Result<Met, Unmet> {
+    let place = made.place.clone();
+    tried.note(&place, None);
+    let greeted = greet(node, link, made).await;
+    if let Err(why) = &greeted {
+        tried.note(&place, Some(why.to_string()));
+    }
+    greeted
+}
+
+async fn greet(node: &Node, link: &Link, made: Made) -> Result<Met, Unmet> {
+    let Made { secured: Secured { mut stream, channel, .. }, ends, .. } = made;
+    let mut dialer = Dialer::new(node.hello()?, Some(link.peer), channel);
     let mut read = BytesMut::new();
     say(&mut stream, &dialer.hello()).await?;
     loop {
         let said = hear(&mut stream, &mut read).await?;
         match dialer.on(said, &node.config.cookie)? {
             DialStep::Say(next) => say(&mut stream, &next).await?,
-            DialStep::Up(them) => return Ok((stream, read, them)),
+            DialStep::Up(them) => return Ok(Met { stream, read, them, ends }),
         }
     }
 }
 
-async fn answer(
-    node: &Arc<Node>,
-    mut stream: TcpStream,
-) -> Result<(Upheld, TcpStream, BytesMut, Hello), Unmet> {
-    stream.set_nodelay(true)?;
-    let mut listener = Listener::new(node.hello()?);
+async fn answer(node: &Arc<Node>, comer: Comer) -> Result<(Upheld, Met), Unmet> {
+    let (channel, entry) = (Channel::PLAIN, Entry::Anyone);
+    let (secured, ends) = match comer {
+        Comer::Plain(stream) => {
+            (Secured { stream: ByteStream::tcp(stream)?, channel, entry }, None)
+        }
+        Comer::Tunnel(stream) => (Secured { stream, channel, entry }, None),
+        Comer::Tls(stream) => {
+            let ends = Ends::of(&stream);
+            (tls::accept(node.tls(), node.own_certificate(), stream).await?, ends)
+        }
+    };
+    let Secured { mut stream, channel, entry } = secured;
+    let mut listener = Listener::new(node.hello()?, channel);
     let mut read = BytesMut::new();
     loop {
         let said = hear(&mut stream, &mut read).await;
         let step = said.and_then(|said| Ok(listener.on(said, &node.config.cookie)?));
         match step {
             Ok(ListenStep::Say(next)) => say(&mut stream, &next).await?,
-            Ok(ListenStep::Proven { say: proof, them }) => match admit(node, &them).await {
-                Ok(upheld) => {
-                    say(&mut stream, &proof).await?;
-                    return Ok((upheld, stream, read, them));
+            Ok(ListenStep::Proven { say: proof, them }) => {
+                // TL-2: what is proved inside is what the certificate is for.
+                if let Err(refusal) = entry.admits(&them) {
+                    return Err(refuse(&mut stream, refusal).await);
                 }
-                Err(refusal) => return Err(refuse(&mut stream, refusal).await),
-            },
+                match admit(node, &them).await {
+                    Ok(upheld) => {
+                        say(&mut stream, &proof).await?;
+                        return Ok((upheld, Met { stream, read, them, ends }));
+                    }
+                    Err(refusal) => return Err(refuse(&mut stream, refusal).await),
+                }
+            }
             Err(Unmet::Refused(refusal)) => return Err(refuse(&mut stream, refusal).await),
             Err(unmet) => return Err(unmet),
         }
@@ -188,7 +360,7 @@ async fn admit(node: &Arc<Node>, them: &Hello) -> Result<Upheld, Refusal> {
     loop {
         node.losses_told().await;
         let fresh = node.now().saturating_sub(node.config.times.tick * 2);
-        match node.peers().admit(node.name, them, fresh, new) {
+        match node.peers().admit((node.name, node.config.host), them, fresh, new) {
             Ok(link) if node.bring_up(&link, them.incarnation) => {
                 return Ok(Upheld { node: node.clone(), link });
             }
@@ -199,42 +371,42 @@ async fn admit(node: &Arc<Node>, them: &Hello) -> Result<Upheld, Refusal> {
     }
 }
 
-async fn refuse(stream: &mut TcpStream, refusal: Refusal) -> Unmet {
+async fn refuse(stream: &mut ByteStream, refusal: Refusal) -> Unmet {
     // The refusal matters more than whether it can still be said.
     let _ = say(stream, &Greeting::Refused(refusal.clone())).await;
     Unmet::Refused(refusal)
 }
 
-async fn say(stream: &mut TcpStream, greeting: &Greeting) -> io::Result<()> {
+async fn say(stream: &mut ByteStream, greeting: &Greeting) -> io::Result<()> {
     let body = encode(greeting);
     let length = u32::try_from(body.len()).expect("a greeting is short");
     let mut frame = vec![0xC6];
     frame.extend_from_slice(&length.to_be_bytes());
     frame.extend_from_slice(&body);
-    stream.write_all(&frame).await
+    stream.say(&frame).await
 }
 
-async fn hear(stream: &mut TcpStream, read: &mut BytesMut) -> Result<Greeting, Unmet> {
+async fn hear(stream: &mut ByteStream, read: &mut BytesMut) -> Result<Greeting, Unmet> {
     let splitter = Splitter::new(GREETING_BYTES_MAX);
     loop {
         if let Some(body) = splitter.next(read)? {
             return Ok(decode(&body)?);
         }
-        if stream.read_buf(read).await? == 0 {
+        if stream.from.read_buf(read).await? == 0 {
             return Err(Unmet::Closed);
         }
     }
 }
 
 /// Serves a connection that is up until it is lost.
-async fn serve(upheld: Upheld, stream: TcpStream, read: BytesMut, them: Hello) {
+async fn serve(upheld: Upheld, met: Met) {
     let Upheld { node, link } = &upheld;
+    let Met { stream: ByteStream { from, to }, read, them, ends } = met;
     info!(node.log, "node up"; "peer" => %them.node, "part" => ?them.part);
     if them.part != Part::Hidden {
         node.node_up(link);
     }
-    let (from, to) = stream.into_split();
-    node.role(RoleEvent::PeerUp(them));
+    node.role(RoleEvent::PeerUp { them, ends });
     let why = futures::select! {
         why = read_frames(node, link, from, read).fuse() => why,
         why = write_frames(node, link, to).fuse() => why,
@@ -246,7 +418,7 @@ async fn serve(upheld: Upheld, stream: TcpStream, read: BytesMut, them: Hello) {
 async fn read_frames(
     node: &Arc<Node>,
     link: &Arc<Link>,
-    mut from: OwnedReadHalf,
+    mut from: From,
     mut read: BytesMut,
 ) -> String {
     let splitter = Splitter::new(node.config.frame_bytes_max);
@@ -265,7 +437,7 @@ async fn read_frames(
                 }
                 Ok(Body::Named { name, tag, payload }) => node.on_named(&name, tag, payload),
                 Ok(Body::Reply { question, payload }) => {
-                    node.close_question(question, super::Outcome::Reply(payload));
+                    node.close_question(question, Outcome::Reply(payload));
                 }
                 Ok(Body::Control(Control::Bye)) => return "it left".to_owned(),
                 Ok(Body::Control(control)) => node.on_control(link, control),
@@ -276,6 +448,10 @@ async fn read_frames(
         match from.read_buf(&mut read).await {
             Ok(0) => return "the connection was closed".to_owned(),
             Ok(_) => {}
+            // A peer that ends has no time for the last words of TLS.
+            Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => {
+                return "the connection was closed".to_owned();
+            }
             Err(why) => return why.to_string(),
         }
         // Nothing is heard of a node after its loss: another life of it may be connected by now.
@@ -298,7 +474,7 @@ fn make_room(read: &mut BytesMut) {
     }
 }
 
-async fn write_frames(node: &Arc<Node>, link: &Arc<Link>, mut to: OwnedWriteHalf) -> String {
+async fn write_frames(node: &Arc<Node>, link: &Arc<Link>, mut to: To) -> String {
     let stalled_max = node.config.times.silence_max;
     let (mut urgent, mut data) = (Vec::new(), Vec::new());
     while link.take(&mut urgent, &mut data).await.is_some() {
@@ -315,6 +491,12 @@ async fn write_frames(node: &Arc<Node>, link: &Arc<Link>, mut to: OwnedWriteHalf
             }
             part.clear();
         }
+        // What encrypts keeps up to a record back.
+        match timeout(stalled_max, to.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => return why.to_string(),
+            Err(_) => return format!("took nothing for {stalled_max:?}"),
+        }
     }
     // Lost on purpose: what was written before is on its way, the rest was let go of.
     let _ = to.shutdown().await;
@@ -328,9 +510,10 @@ async fn keep_alive(node: &Arc<Node>, link: &Arc<Link>) -> String {
     loop {
         let silent = link.heard() + times.silence_max;
         tokio::time::sleep_until(node.clock().instant(silent.min(tick))).await;
+        node.look_at_clock();
         let now = node.now();
         if now >= link.heard() + times.silence_max {
-            return format!("silent for {:?}", times.silence_max);
+            return format!("silent for {:?}{}", times.silence_max, node.own_pause());
         }
         if now >= tick {
             link.push_urgent(&Control::Tick);
@@ -341,6 +524,12 @@ async fn keep_alive(node: &Arc<Node>, link: &Arc<Link>) -> String {
 
 /// Between two attempts to reach a peer that takes us for connected.
 const REDIAL_AFTER: Duration = Duration::from_millis(5);
+/// Between two calls to a master that hangs up, or is not there yet.
+const CALL_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// So long a slave tries to reach its master directly if there is another way.
+const DIRECT_MAX: Duration = Duration::from_secs(2);
+/// The other way, in words of the log.
+const TUNNEL: &str = "through the launcher";
 /// Room for one read.
 const READ_BYTES: usize = 64 << 10;
 /// Less room than this is not worth a read.

@@ -49,9 +49,14 @@ impl Node {
                     debug!(self.log, "not my master's members"; "from" => %link.peer);
                 }
             }
+            Control::Call(node) if self.peers.master() == Some(link.peer) => {
+                let _ = self.link_to(node); // whoever waits for the call hears why not, by its deadline
+            }
+            Control::Call(_) => debug!(self.log, "not my master's call"; "from" => %link.peer),
             Control::Halt => self.role(RoleEvent::Halt { from: link.peer }),
             Control::Bye => {} // its connection's reader ends with it
-            Control::Output { pid, stream, line } => self.show(pid, stream, line),
+            Control::Output { pid, stream, line } => self.show(link, pid, stream, line),
+            Control::Shown { lines, bytes } => self.on_shown(link, lines, bytes),
         }
     }
 

@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 use slog::{crit, debug};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::lookup_host;
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
@@ -36,19 +38,22 @@ use super::ambient::set_default_node;
 use super::cell::lock;
 use super::config::{Config, Times, cores};
 use super::guard::{self, CHECK_FLAG, GUARD_FLAG, LifeLine, WORKER_FLAG, WorkerEnd};
-use super::output::{OutputLine, to_terminal};
-use super::{Node, NodeError};
+use super::output::{OutputLine, Sink};
+use super::screen::Source;
+use super::stream::ByteStream;
+use super::terminal::OutputFormat;
+use super::ways::own_host;
+use super::{Node, NodeError, undumpable};
 use crate::cookie::Cookie;
 use crate::hosts::{HostEntry, is_this_host};
 use crate::launcher::{
     HostFailure, Image, Launcher, Local, Order, Silence, Ssh, StartFault, StartStep,
 };
 use crate::log;
-use crate::term::NodeName;
-use crate::wire::Stream;
+use crate::term::{At, NodeName};
 use crate::wire::greeting::Part;
+use crate::wire::{Credentials, Stream};
 
-mod bridge;
 mod line;
 mod shipping;
 
@@ -157,11 +162,17 @@ pub(crate) struct Gone {
 struct Letter {
     name: NodeName,
     master: NodeName,
-    master_address: Option<SocketAddr>,
+    /// Where the master is, as it can be reached from there.
+    master_at: At,
+    /// Whether it listens for nodes of other hosts.
+    listens: bool,
+    /// What it proves itself to them with.
+    credentials: Option<Credentials>,
     cookie: Cookie,
     times: Times,
     frame_bytes_max: usize,
     allow: Vec<String>,
+    only: Option<Vec<String>>,
     args: Vec<String>,
 }
 
@@ -183,11 +194,15 @@ async fn start(node: &Arc<Node>, plan: &Plan) -> Result<Running, StartFault> {
     };
     let order = Order { host: &plan.host, node: plan.name, program: &program, args: &plan.args };
     let command = plan.launcher.command(&order)?;
-    let letter = letter(node, plan).map_err(|why| failed(why.to_string()))?;
+    let letter = letter(node, plan).await?;
     let run = command.get_program().to_owned();
-    let mut child = Command::from(command)
-        // What the terminal's Ctrl-C means is decided by us alone.
-        .process_group(0)
+    let mut command = Command::from(command);
+    if plan.launcher.ships() {
+        // What the terminal's Ctrl-C means is decided by us alone. A guard takes a session of its own, which the leader
+        // of a group could not.
+        command.process_group(0);
+    }
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -280,33 +295,30 @@ fn why_unshipped(
 ) -> StartFault {
     let name = plan.launcher.name();
     let stderr = said.tail_text();
-    let (step, what) = match unshipped {
-        Unshipped::Fault(fault) => return fault,
-        Unshipped::Silent(step) => (step, format!("{name} said nothing for {within:?}")),
+    let (step, what) = match &unshipped {
+        Unshipped::Fault(fault) => return fault.clone(),
+        Unshipped::Silent(step) => (*step, format!("{name} said nothing for {within:?}")),
         Unshipped::Ended(step) => {
             let code = code.map(|code| format!(" with code {code}")).unwrap_or_default();
-            (step, format!("{name} ended{code}"))
+            (*step, format!("{name} ended{code}"))
         }
     };
-    let answered = step > StartStep::Connect;
-    if !answered
-        && let Some(fault) = plan.launcher.explain(order, &Silence { code, stderr: &stderr })
-    {
-        return fault;
-    }
-    if answered {
+    if step > StartStep::Connect {
         return StartFault::new(step, said.with_tail(&format!("{what} in the middle of it")))
             .remedy("the connection or the host was lost on the way: start it again");
     }
-    let fault = StartFault::new(
-        StartStep::Shell,
-        said.with_tail(&format!("{what} before a shell answered")),
-    );
-    match code {
-        None => StartFault { step: StartStep::Connect, ..fault }
-            .remedy("is the host up? give it more time with --start-timeout SECONDS"),
-        Some(_) => fault
-            .remedy("is the user's shell there one that runs `sh -c …`? see what it says by hand"),
+    let silence = Silence { code, stderr: &stderr };
+    if let Some(fault) = plan.launcher.explain(order, &silence) {
+        return fault;
+    }
+    match unshipped {
+        Unshipped::Silent(_) => StartFault::new(StartStep::Connect, said.with_tail(&what))
+            .remedy("is the host up? a slow one gets more time with --start-timeout SECONDS"),
+        _ => StartFault::new(
+            StartStep::Shell,
+            said.with_tail(&format!("{what} before a shell answered")),
+        )
+        .remedy("is the user's shell there one that runs `sh -c …`? see what it says by hand"),
     }
 }
 
@@ -318,20 +330,55 @@ pub(crate) fn kill(os_pid: u32) {
     }
 }
 
-fn letter(node: &Node, plan: &Plan) -> Result<Vec<u8>, guard::GuardError> {
-    let Config { cookie, times, frame_bytes_max, allow, .. } = node.config.clone();
+async fn letter(node: &Node, plan: &Plan) -> Result<Vec<u8>, StartFault> {
+    let fault = |why: String| StartFault::new(StartStep::Launch, why);
+    let Config { cookie, times, frame_bytes_max, allow, only, authority, .. } = node.config.clone();
+    let credentials = authority.map(|authority| authority.issue(plan.name)).transpose();
     let letter = Letter {
         name: plan.name,
         master: node.name,
-        master_address: plan.launcher.is_local().then(|| node.address()),
+        master_at: master_at(node, plan).await,
+        listens: node.tls_port().is_some(),
+        credentials: credentials.map_err(|why| fault(why.to_string()))?,
         cookie,
         times,
         frame_bytes_max,
         allow,
+        only,
         args: plan.args.clone(),
     };
     let body = rmp_serde::to_vec(&letter).expect("a letter is plain data");
-    guard::letter(times.silence_max, &body)
+    guard::letter(times.silence_max, &body).map_err(|why| fault(why.to_string()))
+}
+
+/// Where the master can be called from the host of a slave, as far as can be told from here: at the address that the
+/// way to it begins at.
+async fn master_at(node: &Node, plan: &Plan) -> At {
+    let mut at = node.at();
+    at.remote = match (node.tls_port(), node.config.launching.address) {
+        (None, _) => Vec::new(),
+        (Some(port), Some(ip)) => vec![SocketAddr::new(ip, port)],
+        (Some(port), None) => {
+            let host = (plan.host.host().to_owned(), plan.host.port().unwrap_or(SSH_PORT));
+            let found = timeout(RESOLVE_MAX, lookup_host(host)).await;
+            let theirs = found.ok().and_then(Result::ok).into_iter().flatten();
+            let mut ours = Vec::from_iter(theirs.filter_map(|theirs| own_address(theirs, port)));
+            ours.dedup();
+            // One that it has logged in from is as good as any (`with_login_address`); the port has to be there.
+            if ours.is_empty() { vec![SocketAddr::new(NOWHERE, port)] } else { ours }
+        }
+    };
+    at
+}
+
+/// The address of ours that packets to `theirs` leave from; none is sent to find out.
+fn own_address(theirs: SocketAddr, port: u16) -> Option<SocketAddr> {
+    let any =
+        if theirs.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(theirs).ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_loopback()).then(|| SocketAddr::new(ip, port))
 }
 
 async fn reap(mut child: Child) -> String {
@@ -424,9 +471,14 @@ impl Said {
             None => {
                 drop(file);
                 let line = OutputLine { node: self.slave, pid: None, stream, line };
-                (self.node.config.output)(&line);
+                self.node.screen.push(self.slave, line, Source::Pipe);
             }
         }
+    }
+
+    /// Waits while too much of this slave's output waits to be shown.
+    async fn room(&self) {
+        self.node.screen.room(self.slave).await;
     }
 }
 
@@ -436,7 +488,8 @@ fn out_file(host: &str) -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os("HOME")?).join(format!(".erlang.slave.out.{plain}")))
 }
 
-/// Hands on line by line; a line without an end is cut, so that it cannot fill the memory.
+/// Hands on line by line; a line without an end is cut, so that it cannot fill the memory. While too much
+/// waits to be shown nothing more is read, and so the slave waits with its `println!`.
 async fn pump(mut from: impl AsyncRead + Unpin, to: Arc<Said>, stream: Stream) {
     let mut held = Vec::new();
     let mut read = vec![0; 8 << 10];
@@ -449,10 +502,12 @@ async fn pump(mut from: impl AsyncRead + Unpin, to: Arc<Said>, stream: Stream) {
         while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = held.drain(..=end).collect();
             to.line(stream, String::from_utf8_lossy(&line[..end]).into_owned());
+            to.room().await;
         }
         if held.len() > LINE_BYTES_MAX {
             let line = std::mem::take(&mut held);
             to.line(stream, String::from_utf8_lossy(&line).into_owned());
+            to.room().await;
         }
     }
     if !held.is_empty() {
@@ -466,6 +521,9 @@ pub(crate) fn become_slave(args: &[OsString]) -> Option<i32> {
     let flag = args.get(1)?.to_str()?;
     let name = args.get(2).and_then(|name| name.to_str()).unwrap_or_default();
     let rest = args.get(3..).unwrap_or_default();
+    if [GUARD_FLAG, WORKER_FLAG].contains(&flag) {
+        undumpable(); // before it reads its letter
+    }
     match flag {
         GUARD_FLAG => Some(guard::run(name, rest)),
         WORKER_FLAG => Some(work()),
@@ -505,18 +563,25 @@ fn work() -> i32 {
         part: Part::Slave,
         cookie: letter.cookie,
         listen: loopback,
+        listen_tls: letter.listens.then_some(ANY_ADDRESS),
+        host: own_host(),
+        credentials: letter.credentials,
+        authority: None,
         workers: cores(),
         allow: letter.allow,
+        only: letter.only,
         times: letter.times,
         frame_bytes_max: letter.frame_bytes_max,
         log: log.clone(),
-        output: to_terminal(),
+        output: Sink::terminal(OutputFormat::Raw), // the master sets its name in front
         life_line: Some(life_line.clone()),
         program: None,
         args: letter.args,
         launching: Launching::default(),
+        shares: Arc::default(),
     };
-    match futures::executor::block_on(serve(config, letter.master, letter.master_address, tunnel)) {
+    let at = with_login_address(letter.master_at);
+    match futures::executor::block_on(serve(config, letter.master, at, tunnel)) {
         Ok(node) => {
             set_default_node(&node);
         }
@@ -538,17 +603,35 @@ fn work() -> i32 {
 async fn serve(
     config: Config,
     master: NodeName,
-    address: Option<SocketAddr>,
+    at: At,
     tunnel: OwnedFd,
 ) -> Result<Arc<Node>, NodeError> {
     let node = Node::start(config).await?;
-    let address = address.unwrap_or_else(|| bridge::address(&node, tunnel));
-    node.peers().place(master, address);
-    node.peers().set_master(Some(master));
-    if node.link_to(master).is_err() {
-        unreachable!("its address was noted above");
-    }
+    node.call_back(master, at, Some(Box::new(move || through(tunnel))));
     Ok(node)
+}
+
+/// The way to a master that cannot be reached: what launched us carries it.
+fn through(tunnel: OwnedFd) -> std::io::Result<ByteStream> {
+    let tunnel = UnixStream::from(tunnel);
+    tunnel.set_nonblocking(true)?;
+    let (from, to) = tokio::net::UnixStream::from_std(tunnel)?.into_split();
+    Ok(ByteStream::new(from, to))
+}
+
+/// A master that has logged in here by ssh can most likely be called where it came from.
+fn with_login_address(mut at: At) -> At {
+    let came_from = std::env::var("SSH_CONNECTION").ok();
+    let came_from = came_from.as_deref().and_then(|words| words.split(' ').next()?.parse().ok());
+    let port = at.remote.first().map(SocketAddr::port);
+    at.remote.retain(|address| address.ip() != NOWHERE);
+    if let (Some(ip), Some(port)) = (came_from, port) {
+        let address = SocketAddr::new(ip, port);
+        if !at.remote.contains(&address) {
+            at.remote.push(address);
+        }
+    }
+    at
 }
 
 /// Ends this worker at once, whatever its threads do: the master is gone. The guard does the rest.
@@ -572,6 +655,14 @@ impl Node {
     }
 }
 
+/// Where a node listens for nodes of other hosts unless it is told: at all of its addresses, on any port.
+pub(crate) const ANY_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+/// No address of the master is known, but its port.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// A name that is only known to ssh is not waited for.
+const RESOLVE_MAX: Duration = Duration::from_secs(2);
+/// Any port does: nothing is sent there.
+const SSH_PORT: u16 = 22;
 /// Hosts on which slaves are started at once, unless the pool says otherwise.
 const AT_ONCE: usize = 32;
 const BEAT_EVERY: Duration = Duration::from_millis(50);

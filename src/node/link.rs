@@ -15,7 +15,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::cell::{current, lock};
+use super::cell::{Rest, current, lock};
+use super::outlet::Outlet;
+use crate::core::credit::Tally;
 use crate::term::{Incarnation, NodeName};
 use crate::wire::{Control, Head, PREFIX_BYTES, TooLong, frame, frame_control};
 
@@ -33,6 +35,10 @@ pub(crate) struct Link {
     heard: AtomicU64,
     /// The peer is up, and not hidden: its coming and going is news.
     visible: AtomicBool,
+    /// What actors of this node print there.
+    outlet: Arc<Outlet>,
+    /// What of its actors' output was shown here.
+    shown: Mutex<Tally>,
 }
 
 struct Out {
@@ -85,6 +91,8 @@ impl Link {
             drained: Notify::new(),
             heard: AtomicU64::new(millis(now)),
             visible: AtomicBool::new(false),
+            outlet: Arc::default(),
+            shown: Mutex::default(),
         }
     }
 
@@ -224,16 +232,6 @@ impl Link {
         }
     }
 
-    /// Whether so much waits that senders have to rest; then `waker` is woken when it is taken.
-    pub(crate) fn is_full(&self, waker: &Waker) -> bool {
-        let mut out = lock(&self.out);
-        let full = out.phase != Phase::Lost && out.data.len() > FULL_BYTES;
-        if full && !out.resting.iter().any(|w| w.will_wake(waker)) {
-            out.resting.push(waker.clone());
-        }
-        full
-    }
-
     /// Marks a link that was being made as up; none if it is up or lost already. Returns the bodies of
     /// the frames that wait in it and were meant for another life of the peer, which are not sent.
     pub(crate) fn set_up(
@@ -274,6 +272,7 @@ impl Link {
         for waker in resting {
             waker.wake();
         }
+        self.outlet.close();
         self.written.notify_one();
         self.drained.notify_waiters();
         before != Phase::Lost
@@ -296,9 +295,30 @@ impl Link {
         self.visible.load(Ordering::Acquire)
     }
 
+    /// The way of lines to the peer.
+    pub(crate) fn outlet(&self) -> &Arc<Outlet> {
+        &self.outlet
+    }
+
+    /// Counts a line of the peer's that was shown; returns lines and bytes when they are to be acknowledged.
+    pub(crate) fn count_shown(&self, bytes: usize) -> Option<(usize, usize)> {
+        lock(&self.shown).count(bytes)
+    }
+
     /// When something was last heard.
     pub(crate) fn heard(&self) -> Duration {
         Duration::from_millis(self.heard.load(Ordering::Relaxed))
+    }
+}
+
+impl Rest for Link {
+    fn is_full(&self, waker: &Waker) -> bool {
+        let mut out = lock(&self.out);
+        let full = out.phase != Phase::Lost && out.data.len() > FULL_BYTES;
+        if full && !out.resting.iter().any(|w| w.will_wake(waker)) {
+            out.resting.push(waker.clone());
+        }
+        full
     }
 }
 

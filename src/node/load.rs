@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::term::LoadReport;
 pub(crate) struct RunQueue {
     runnable: AtomicI64,
     running: AtomicI64,
+    stuck: AtomicBool,
 }
 
 impl RunQueue {
@@ -52,6 +53,15 @@ impl RunQueue {
 
     pub(crate) fn running(&self) -> u32 {
         count(&self.running)
+    }
+
+    /// The actor that is being run waits, and its thread with it; or does so no longer.
+    pub(crate) fn set_stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Relaxed);
+    }
+
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck.load(Relaxed)
     }
 }
 

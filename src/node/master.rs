@@ -1,7 +1,8 @@
 //! The master: an actor that starts the slaves, knows who is in the pool and with what load, places
 //! actors, and ends the pool.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +19,13 @@ use super::launch::{Gone, Plan, Running, kill, launch};
 use super::load::Sampler;
 use super::role::RoleEvent;
 use super::slave::SAMPLE_EVERY;
+use super::tls::Pin;
+use super::ways::{Place, Ways, ways};
 use super::{Node, Outcome};
+use crate::core::differences::{differences, in_a_line};
 use crate::core::placement::Placement;
 use crate::launcher::{HostFailure, StartFault, StartStep};
-use crate::term::NodeName;
+use crate::term::{At, Fingerprint, NodeName};
 use crate::wire::greeting::{Hello, Part};
 use crate::wire::{Answer, Control, MemberInfo, Query};
 
@@ -31,12 +35,21 @@ pub(crate) struct Master {
     sampler: Sampler,
     placement: Placement,
     /// Nodes that are connected, members or not.
-    up: HashMap<NodeName, Hello>,
+    up: HashMap<NodeName, Peer>,
+    /// Addresses of this host at which others have reached us.
+    own_ips: BTreeSet<IpAddr>,
     /// Slaves whose OS processes this master has started.
     slaves: HashMap<NodeName, Slave>,
     /// Nodes that are being attached, and why the connection to them came to nothing if it did.
     attaching: HashMap<NodeName, Option<String>>,
     stopping: Option<Vec<Return>>,
+}
+
+/// A node that is connected.
+struct Peer {
+    hello: Hello,
+    /// Its address as it is seen from here, if it is on another host.
+    ip: Option<IpAddr>,
 }
 
 /// A slave from the order to start it until its last OS process is gone.
@@ -55,13 +68,14 @@ impl Master {
         let mut placement = Placement::new(seed);
         let info = node.member_info();
         let cores = u32::try_from(node.config.workers).unwrap_or(u32::MAX);
-        placement.join(info.node, info.incarnation, cores, Some(info.address));
+        placement.join(info.node, info.incarnation, cores, Some(info.at));
         node.peers().set_master(Some(node.name));
         Master {
             node,
             sampler,
             placement,
             up: HashMap::new(),
+            own_ips: BTreeSet::new(),
             slaves: HashMap::new(),
             attaching: HashMap::new(),
             stopping: None,
@@ -69,11 +83,22 @@ impl Master {
     }
 
     fn join(&mut self, them: &Hello) {
-        self.placement.join(them.node, them.incarnation, them.cores, them.address);
-        if let Some(address) = them.address {
-            self.node.peers().place(them.node, address);
+        self.placement.join(them.node, them.incarnation, them.cores, them.at.clone());
+        if let Some(at) = self.place_of(them.node) {
+            self.node.peers().place(them.node, at);
         }
         self.tell_members();
+    }
+
+    /// Where a member is, as others may need it: what it does not know of itself is what is seen from
+    /// here. A node of this host has this host's addresses.
+    fn place_of(&self, node: NodeName) -> Option<At> {
+        let at = self.placement.members().get(node)?.at.as_ref()?;
+        let ips: Vec<IpAddr> = match at.host == self.node.config.host {
+            true => self.own_ips.iter().copied().collect(),
+            false => self.up.get(&node).and_then(|peer| peer.ip).into_iter().collect(),
+        };
+        Some(at.filled_in(&ips))
     }
 
     fn leave(&mut self, node: NodeName) {
@@ -90,8 +115,8 @@ impl Master {
             .members()
             .iter()
             .filter_map(|member| {
-                let address = member.address?;
-                Some(MemberInfo { node: member.name, incarnation: member.incarnation, address })
+                let (node, incarnation) = (member.name, member.incarnation);
+                Some(MemberInfo { node, incarnation, at: self.place_of(node)? })
             })
             .collect();
         for node in self.up.keys() {
@@ -123,34 +148,84 @@ impl Master {
             }
             Query::Kinds => Answer::Kinds(super::registry::kinds()),
             Query::IsAlive(pid) => Answer::Alive(self.node.is_alive(pid)),
-            Query::Enlist => Answer::Refused("the master of a pool of its own".to_owned()),
-            Query::Attach { node, address } => return self.attach(node, address, to, ctx),
+            Query::Enlist(_) => Answer::Refused("the master of a pool of its own".to_owned()),
+            Query::Attach { node, at, fingerprint } => {
+                return self.attach(node, at, fingerprint, to, ctx);
+            }
+            Query::Credentials => self.credentials_for(&to),
+            Query::HaveCall(node) => self.have_call(node, &to),
             Query::StopPool => return self.stop(to, ctx),
         };
         to.tell(&self.node, answer);
     }
 
+    /// Only for commands: members have theirs from the start, and nobody gets those of another.
+    fn credentials_for(&self, to: &Return) -> Answer {
+        let asker = to.link.as_ref().and_then(|link| self.up.get(&link.peer));
+        let asker = asker.filter(|peer| peer.hello.part == Part::Hidden);
+        match (asker, &self.node.config.authority) {
+            (Some(peer), Some(authority)) => match authority.issue(peer.hello.node) {
+                Ok(credentials) => Answer::Credentials(credentials),
+                Err(why) => Answer::Refused(why.to_string()),
+            },
+            (None, _) => Answer::Refused("credentials are for commands only".to_owned()),
+            (_, None) => Answer::Refused("this pool has no authority".to_owned()),
+        }
+    }
+
+    /// Has one member call another, which has no way to it.
+    fn have_call(&self, node: NodeName, to: &Return) -> Answer {
+        let asker = to.link.as_ref().map(|link| link.peer);
+        let asker = asker.filter(|asker| self.placement.members().get(*asker).is_some());
+        let link = self.node.peers().get(node).filter(|_| self.up.contains_key(&node));
+        match (asker, link) {
+            (Some(asker), Some(link)) => {
+                link.tell(&Control::Call(asker));
+                Answer::Done
+            }
+            (None, _) => Answer::Refused("only members are called".to_owned()),
+            (_, None) => Answer::Refused(format!("{node} is not connected")),
+        }
+    }
+
     fn attach(
         &mut self,
         name: NodeName,
-        address: std::net::SocketAddr,
+        at: At,
+        fingerprint: Option<Fingerprint>,
         to: Return,
         ctx: &mut Context<Self>,
     ) {
         if self.placement.members().get(name).is_some() {
-            return to.tell(&self.node, Answer::Attached { already: true });
+            let answer = Answer::Attached { already: true, differences: Vec::new() };
+            return to.tell(&self.node, answer);
         }
-        self.node.peers().place(name, address);
+        let credentials = self.node.config.authority.as_ref().map(|ours| ours.issue(name));
+        let credentials = match credentials.transpose() {
+            Ok(credentials) => credentials,
+            Err(why) => return to.tell(&self.node, Answer::Refused(why.to_string())),
+        };
+        let pin = match (fingerprint, ways(&at, self.node.config.host)) {
+            (Some(fingerprint), _) => Some(Pin::Exactly(fingerprint)),
+            (None, Ways::Tls(_)) => Some(Pin::Unknown),
+            (None, Ways::Plain(_) | Ways::None) => None,
+        };
+        self.node.peers().place(name, Place { at, pin });
         self.attaching.insert(name, None);
         let (node, me) = (self.node.clone(), ctx.address());
         actix_rt::spawn(async move {
-            let refused = match node.query(name, Query::Enlist, node.config.times.spawn).await {
+            let within = node.config.times.spawn;
+            let refused = match node.query(name, Query::Enlist(credentials), within).await {
                 Outcome::Told(Answer::Done) => match me.send(Enlisted(name)).await {
-                    Ok(true) => return to.tell(&node, Answer::Attached { already: false }),
-                    Ok(false) | Err(_) => "lost again at once".to_owned(),
+                    Ok(Some(them)) => {
+                        let differences = differences_to(&node, &them).await;
+                        let answer = Answer::Attached { already: false, differences };
+                        return to.tell(&node, answer);
+                    }
+                    Ok(None) | Err(_) => "lost again at once".to_owned(),
                 },
                 Outcome::Told(Answer::Refused(why)) => why,
-                Outcome::TimedOut => format!("no answer within {:?}", node.config.times.spawn),
+                Outcome::TimedOut => format!("no answer within {within:?}"),
                 _ => "not reached".to_owned(),
             };
             let why_lost = me.send(NotAttached(name)).await.ok().flatten();
@@ -216,12 +291,16 @@ impl Handler<RoleEvent> for Master {
 
     fn handle(&mut self, event: RoleEvent, ctx: &mut Context<Self>) {
         match event {
-            RoleEvent::PeerUp(them) => {
+            RoleEvent::PeerUp { them, ends } => {
                 let (node, part) = (them.node, them.part);
-                if them.digest != super::registry::digest() {
-                    info!(self.node.log, "can start other things than this node"; "peer" => %node);
+                // An address of loopback is that of whatever stands between.
+                let far = |ip: IpAddr| Some(ip.to_canonical()).filter(|ip| !ip.is_loopback());
+                self.own_ips.extend(ends.and_then(|ends| far(ends.ours.ip())));
+                let ip = ends.and_then(|ends| far(ends.theirs.ip()));
+                self.up.insert(node, Peer { hello: them.clone(), ip });
+                if part != Part::Hidden && them.digest != super::registry::digest() {
+                    actix_rt::spawn(tell_differences(self.node.clone(), them.clone()));
                 }
-                self.up.insert(node, them.clone());
                 let slave = self.slaves.get_mut(&node).filter(|_| part == Part::Slave);
                 let called_back = slave.and_then(|slave| {
                     Some((slave.starting.take()?, std::mem::take(&mut slave.waiting)))
@@ -256,21 +335,21 @@ impl Handler<RoleEvent> for Master {
     }
 }
 
-/// A node has said that it is in the pool. Answers whether it is still connected.
+/// A node has said that it is in the pool. Answers who it is, if it is still connected.
 struct Enlisted(NodeName);
 
 impl Message for Enlisted {
-    type Result = bool;
+    type Result = Option<Hello>;
 }
 
 impl Handler<Enlisted> for Master {
-    type Result = bool;
+    type Result = Option<Hello>;
 
-    fn handle(&mut self, Enlisted(node): Enlisted, _: &mut Context<Self>) -> bool {
-        let Some(them) = self.up.get(&node).cloned() else { return false };
+    fn handle(&mut self, Enlisted(node): Enlisted, _: &mut Context<Self>) -> Option<Hello> {
+        let them = self.up.get(&node)?.hello.clone();
         self.attaching.remove(&node);
         self.join(&them);
-        true
+        Some(them)
     }
 }
 
@@ -415,6 +494,25 @@ impl Handler<GiveUp> for Master {
         if let Some(slave) = self.slaves.get_mut(&name) {
             slave.alive = None;
         }
+    }
+}
+
+/// Tells the log what a peer can start that this node cannot, and the other way round.
+async fn tell_differences(node: Arc<Node>, them: Hello) {
+    let differs = in_a_line(&differences_to(&node, &them).await);
+    if !differs.is_empty() {
+        warn!(node.log, "can start other things than this node"; "peer" => %them.node, "differs" => differs);
+    }
+}
+
+/// What a peer can start that this node cannot, and the other way round.
+async fn differences_to(node: &Arc<Node>, them: &Hello) -> Vec<String> {
+    if them.digest == super::registry::digest() {
+        return Vec::new();
+    }
+    match node.query(them.node, Query::Kinds, node.config.times.spawn).await {
+        Outcome::Told(Answer::Kinds(there)) => differences(&super::registry::kinds(), &there),
+        _ => vec!["it does not say what it can start".to_owned()],
     }
 }
 

@@ -24,19 +24,27 @@ mod listener;
 pub(crate) mod load;
 mod master;
 pub(crate) mod names;
+mod outlet;
 pub(crate) mod output;
+mod pause;
 mod peers;
 mod questions;
 pub(crate) mod registry;
 pub(crate) mod role;
 mod routes;
+mod screen;
 pub(crate) mod seat;
+pub(crate) mod shares;
 mod signals;
 mod slave;
+pub(crate) mod stream;
 mod table;
+pub(crate) mod terminal;
+pub(crate) mod tls;
+pub(crate) mod ways;
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -47,6 +55,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::Shared;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use slog::{Logger, o};
 use tokio::sync::Notify;
 
@@ -60,14 +69,17 @@ use self::master::{Master, StartSlave};
 use self::names::Names;
 use self::peers::Peers;
 use self::role::RoleEvent;
+use self::screen::Screen;
 use self::slave::Slave;
 use self::table::Table;
+use self::tls::{OwnCertificate, Tls, TlsError};
 use crate::core::calls::Calls;
 use crate::core::life::Life;
+use crate::core::pause::Pauses;
 use crate::launcher::{HostFailure, StartFault, StartStep};
-use crate::term::{Incarnation, NodeName, Pid};
+use crate::term::{At, Incarnation, NodeName, Pid};
 use crate::wire::greeting::{Hello, Part};
-use crate::wire::{Answer, Fault, MemberInfo, SpawnFault};
+use crate::wire::{Answer, Credentials, Fault, MemberInfo, SpawnFault};
 
 /// One node of a pool.
 pub(crate) struct Node {
@@ -76,7 +88,13 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) log: Logger,
     clock: Clock,
+    /// Where it listens for nodes of this host, and for those of others.
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
+    /// What it proves itself with to nodes of other hosts.
+    tls: Mutex<Option<Arc<Tls>>>,
+    /// What it is attached by.
+    own_certificate: Option<OwnCertificate>,
     /// Pids, refs: never used again.
     numbers: AtomicU64,
     table: Table,
@@ -85,6 +103,8 @@ pub(crate) struct Node {
     watchers: Mutex<HashSet<u64>>,
     peers: Peers,
     calls: Mutex<Calls<Waiter>>,
+    pauses: Mutex<Pauses>,
+    screen: Arc<Screen>,
     /// The earliest deadline has changed.
     deadlines: Notify,
     accepted: AtomicU64,
@@ -112,6 +132,15 @@ struct Hands {
 struct Worker {
     arbiter: ArbiterHandle,
     queue: Arc<RunQueue>,
+}
+
+/// A screen of which the thread ends with the node's, however that ends.
+struct CloseOnDrop(Arc<Screen>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Who waits for the answer to a question.
@@ -142,6 +171,15 @@ pub enum NodeError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Nothing that is not encrypted leaves this host.
+    #[error("{address} is no loopback address: nodes of other hosts are listened for by TLS only")]
+    Exposed {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// It has no certificate, or none that can be used.
+    #[error("no TLS: {0}")]
+    Tls(String),
     /// The operating system refused a thread or random bytes.
     #[error("cannot start a node: {0}")]
     Os(String),
@@ -151,28 +189,47 @@ impl Node {
     /// Brings a node up; returns when it listens and its own actors run.
     pub(crate) async fn start(config: Config) -> Result<Arc<Node>, NodeError> {
         install_panic_hook();
-        let address = config.listen;
-        let listener = std::net::TcpListener::bind(address)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .map_err(|source| NodeError::Listen { address, source })?;
-        let address =
-            listener.local_addr().map_err(|source| NodeError::Listen { address, source })?;
+        if !config.listen.ip().is_loopback() {
+            return Err(NodeError::Exposed { address: config.listen });
+        }
+        let (listener, address) = bind(config.listen)?;
+        let (tls_listener, tls_address) = match config.listen_tls {
+            Some(address) => bind(address).map(|(listener, at)| (Some(listener), Some(at)))?,
+            None => (None, None),
+        };
+        undumpable();
+        let no_tls = |why: TlsError| NodeError::Tls(why.to_string());
+        let tls = config.credentials.as_ref().map(Tls::new).transpose().map_err(no_tls)?;
+        let own_certificate = match (config.part, tls_address) {
+            (Part::Free, Some(_)) => Some(OwnCertificate::new().map_err(no_tls)?),
+            (Part::Free, None) | (Part::Master | Part::Slave | Part::Hidden, _) => None,
+        };
         let mut seed = [0; 4];
         getrandom::fill(&mut seed).map_err(|why| NodeError::Os(why.to_string()))?;
+
+        let log = config.log.new(o!("node" => config.name.as_str()));
+        let screen = Screen::start(config.name, config.output.clone(), log.clone())
+            .map_err(|why| NodeError::Os(why.to_string()))?;
+        let shown = CloseOnDrop(screen.clone());
 
         let (end, ended) = oneshot::channel();
         let node = Arc::new(Node {
             name: config.name,
             incarnation: Incarnation(u32::from_be_bytes(seed)),
-            log: config.log.new(o!("node" => config.name.as_str())),
+            log,
             clock: Clock::start(),
             address,
+            tls_address,
+            tls: Mutex::new(tls.map(Arc::new)),
+            own_certificate,
             numbers: AtomicU64::new(0),
             table: Table::new(),
             names: Names::default(),
             watchers: Mutex::default(),
             peers: Peers::default(),
             calls: Mutex::new(Calls::new()),
+            pauses: Mutex::default(),
+            screen,
             deadlines: Notify::new(),
             accepted: AtomicU64::new(0),
             hands: OnceLock::new(),
@@ -188,7 +245,8 @@ impl Node {
         std::thread::Builder::new()
             .name(format!("io {}", node.name.name()))
             .spawn(move || {
-                System::new().block_on(running.run(listener, up));
+                let _shown = shown; // nobody prints after this thread's end
+                System::new().block_on(running.run(listener, tls_listener, up));
                 let _ = end.send(());
             })
             .map_err(|why| NodeError::Os(why.to_string()))?;
@@ -197,7 +255,12 @@ impl Node {
     }
 
     /// Everything that the IO thread does.
-    async fn run(self: Arc<Self>, listener: std::net::TcpListener, up: oneshot::Sender<()>) {
+    async fn run(
+        self: Arc<Self>,
+        listener: TcpListener,
+        tls_listener: Option<TcpListener>,
+        up: oneshot::Sender<()>,
+    ) {
         let workers: Vec<Worker> = (0..self.config.workers)
             .map(|_| Worker { arbiter: Arbiter::new().handle(), queue: Arc::default() })
             .collect();
@@ -219,13 +282,15 @@ impl Node {
         let hands = Hands { io, workers, blocking, keeper, role, master };
         assert!(self.hands.set(hands).is_ok(), "a node runs once");
 
-        let listening = actix_rt::spawn(listener::listen(self.clone(), listener));
+        let listening = actix_rt::spawn(listener::listen(self.clone(), listener, tls_listener));
         let watching = actix_rt::spawn(self.clone().watch_deadlines());
         let _ = up.send(());
         self.stop.notified().await;
 
         listening.abort();
         watching.abort();
+        // What comes from now on has no reader; what has come is shown while the rest ends.
+        self.screen.close();
         for link in self.peers.all() {
             self.lose(&link, "the node stops");
         }
@@ -241,6 +306,7 @@ impl Node {
         for waiter in waiting {
             waiter(Outcome::Lost);
         }
+        self.screen.settled().await;
         System::current().stop();
     }
 
@@ -271,6 +337,52 @@ impl Node {
         self.address
     }
 
+    /// Waits until the output that has come is shown; false if whoever shows it has stalled.
+    pub(crate) async fn output_shown(&self) -> bool {
+        self.screen.settled().await
+    }
+
+    /// The same, of code that may block, for a second at most.
+    pub(crate) fn show_last_output(&self) {
+        self.screen.settle(1);
+    }
+
+    /// Where it listens for nodes of other hosts, if it does.
+    pub(crate) fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
+    }
+
+    /// The port of that.
+    pub(crate) fn tls_port(&self) -> Option<u16> {
+        self.tls_address.map(|address| address.port())
+    }
+
+    /// Where it is, as far as it knows itself.
+    pub(crate) fn at(&self) -> At {
+        let remote = self.tls_address.into_iter().collect();
+        At { host: self.config.host, local: self.address, remote }
+    }
+
+    /// How it meets nodes of other hosts, if it has the credentials to.
+    pub(crate) fn tls(&self) -> Option<Arc<Tls>> {
+        lock(&self.tls).clone()
+    }
+
+    /// The certificate that it is attached by, if it is a free node that listens for other hosts.
+    pub(crate) fn own_certificate(&self) -> Option<&OwnCertificate> {
+        self.own_certificate.as_ref()
+    }
+
+    /// Takes over what it proves itself with from now on.
+    ///
+    /// # Errors
+    /// If those are no credentials.
+    pub(crate) fn set_credentials(&self, given: Option<&Credentials>) -> Result<(), TlsError> {
+        let tls = given.map(Tls::new).transpose()?;
+        *lock(&self.tls) = tls.map(Arc::new);
+        Ok(())
+    }
+
     pub(crate) fn peers(&self) -> &Peers {
         &self.peers
     }
@@ -285,7 +397,7 @@ impl Node {
             part: self.config.part,
             build: env!("CARGO_PKG_VERSION").to_owned(),
             digest: registry::digest().to_owned(),
-            address: Some(self.address),
+            at: Some(self.at()),
             cores: u32::try_from(self.config.workers).unwrap_or(u32::MAX),
             nonce,
         })
@@ -323,6 +435,28 @@ impl Node {
 
     /// This node as a member of a pool.
     pub(crate) fn member_info(&self) -> MemberInfo {
-        MemberInfo { node: self.name, incarnation: self.incarnation, address: self.address }
+        MemberInfo { node: self.name, incarnation: self.incarnation, at: self.at() }
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let failed = |source| NodeError::Listen { address, source };
+    // Without IPv6 all of a machine's addresses are those of IPv4.
+    let v4_only = |_| match address.ip() == Ipv6Addr::UNSPECIFIED {
+        true => TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())),
+        false => TcpListener::bind(address),
+    };
+    let listener = TcpListener::bind(address).or_else(v4_only).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Keeps what this OS process knows out of core files, and away from debuggers of the same user: it
+/// holds the cookie, and keys. For an analysis `PSPAWN_DUMPABLE` leaves it as it is.
+pub(crate) fn undumpable() {
+    if std::env::var_os("PSPAWN_DUMPABLE").is_none() {
+        // Refused by no kernel; and a node without it is a node all the same.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }

@@ -1,44 +1,51 @@
 //! The nodes that this one knows of: where they are, and the connections to them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::cell::lock;
 use super::link::{Link, Phase};
-use crate::term::NodeName;
+use super::ways::{Place, Ways, ways};
+use crate::term::{HostId, NodeName};
 use crate::wire::MemberInfo;
 use crate::wire::greeting::{Hello, Refusal};
 
-/// Addresses and connections.
+/// Places and connections.
 #[derive(Default)]
 pub(crate) struct Peers(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    addresses: HashMap<NodeName, SocketAddr>,
+    places: HashMap<NodeName, Place>,
     links: HashMap<NodeName, Arc<Link>>,
     master: Option<NodeName>,
     /// The last connection that was lost or did not come about, and why.
     last_lost: Option<(NodeName, String)>,
 }
 
+impl Known {
+    /// Whether a dial from `host` may get there.
+    fn has_way(&self, node: NodeName, host: HostId) -> bool {
+        self.places.get(&node).is_none_or(|place| ways(&place.at, host) != Ways::None)
+    }
+}
+
 impl Peers {
-    /// The connection to `peer`, and its address if somebody has to dial it now.
+    /// The connection to `peer`, and its place if somebody has to dial it now.
     pub(crate) fn link_or_dial(
         &self,
         peer: NodeName,
         new: impl FnOnce(NodeName) -> Arc<Link>,
-    ) -> Result<(Arc<Link>, Option<SocketAddr>), NoWay> {
+    ) -> Result<(Arc<Link>, Option<Place>), Nowhere> {
         let mut known = lock(&self.0);
         if let Some(link) = known.links.get(&peer) {
             return Ok((link.clone(), None));
         }
-        let address = *known.addresses.get(&peer).ok_or(NoWay)?;
+        let place = known.places.get(&peer).ok_or(Nowhere)?.clone();
         let link = new(peer);
         known.links.insert(peer, link.clone());
-        Ok((link, Some(address)))
+        Ok((link, Some(place)))
     }
 
     /// The connection for a peer that has dialed us and proved itself.
@@ -50,7 +57,7 @@ impl Peers {
     /// than its former connection has been silent since `fresh` is taken for an impostor.
     pub(crate) fn admit(
         &self,
-        me: NodeName,
+        (me, host): (NodeName, HostId),
         them: &Hello,
         fresh: Duration,
         new: impl FnOnce() -> Arc<Link>,
@@ -65,7 +72,8 @@ impl Peers {
                     return Err(Admission::Refuse(Refusal::NameTaken(them.node.to_string())));
                 }
                 Phase::Up(_) => return Err(Admission::Outlived(link.clone())),
-                Phase::Connecting if me > them.node => {
+                // PE-7: we may have no way there, and be waiting for just this.
+                Phase::Connecting if me > them.node && known.has_way(them.node, host) => {
                     return Err(Admission::Refuse(Refusal::Crossed));
                 }
                 Phase::Connecting => return Ok(link.clone()),
@@ -87,8 +95,8 @@ impl Peers {
     }
 
     /// Says where a node is.
-    pub(crate) fn place(&self, node: NodeName, address: SocketAddr) {
-        lock(&self.0).addresses.insert(node, address);
+    pub(crate) fn place(&self, node: NodeName, place: impl Into<Place>) {
+        lock(&self.0).places.insert(node, place.into());
     }
 
     /// Takes over a list of members: others are no longer known. PE-3: only from the own master;
@@ -98,13 +106,14 @@ impl Peers {
         if known.master != Some(from) {
             return false;
         }
-        known.addresses = members.iter().map(|member| (member.node, member.address)).collect();
+        known.places =
+            members.iter().map(|member| (member.node, member.at.clone().into())).collect();
         true
     }
 
     /// Forgets where a node was.
     pub(crate) fn unplace(&self, node: NodeName) {
-        lock(&self.0).addresses.remove(&node);
+        lock(&self.0).places.remove(&node);
     }
 
     /// Why the connection to `peer` was lost or did not come about, if that was the last one lost.
@@ -140,4 +149,4 @@ pub(crate) enum Admission {
 
 /// Nobody has said where a node is.
 #[derive(Debug)]
-pub(crate) struct NoWay;
+pub(crate) struct Nowhere;

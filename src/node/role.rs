@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Message;
 
 use super::answer::Return;
+use super::ways::Ends;
 use super::{Node, Outcome};
 use crate::term::{LoadReport, NodeName};
 use crate::wire::greeting::Hello;
@@ -13,7 +14,11 @@ use crate::wire::{Answer, Control, Query};
 /// Something that concerns the pool as a whole.
 pub(crate) enum RoleEvent {
     /// A connection to this node is up.
-    PeerUp(Hello),
+    PeerUp {
+        them: Hello,
+        /// The addresses of its two ends, if it goes to another host directly.
+        ends: Option<Ends>,
+    },
     /// It is lost; or it never came about.
     PeerDown {
         node: NodeName,

@@ -8,29 +8,75 @@ use slog::{debug, warn};
 use super::cell::lock;
 use super::keeper::{LinkLost, LossesTold};
 use super::link::{Link, Phase};
-use super::peers::NoWay;
+use super::peers::Nowhere;
 use super::role::RoleEvent;
+use super::stream::MakeStream;
+use super::ways::{Place, Ways, ways};
 use super::{Node, Outcome, connection};
 use crate::core::life::{Notice, answer_of_nobody};
-use crate::term::{ExitReason, Incarnation, NodeName, Pid};
+use crate::term::{At, ExitReason, Incarnation, NodeName, Pid};
 use crate::wire::greeting::Part;
-use crate::wire::{Body, Control, Fault, read_body};
+use crate::wire::{Answer, Body, Control, Fault, Query, read_body};
 
 impl Node {
     /// The connection to `peer`, which is made if there is none.
     ///
     /// # Errors
     /// Nobody has said where that node is.
-    pub(crate) fn link_to(self: &Arc<Self>, peer: NodeName) -> Result<Arc<Link>, NoWay> {
+    pub(crate) fn link_to(self: &Arc<Self>, peer: NodeName) -> Result<Arc<Link>, Nowhere> {
         let (link, dial) = self.peers.link_or_dial(peer, |peer| {
             Arc::new(Link::new(peer, Phase::Connecting, self.config.frame_bytes_max, self.now()))
         })?;
-        if let Some(address) = dial {
+        if let Some(place) = dial {
             let node = self.clone();
             let dialed = link.clone();
-            self.on_io(async move { connection::dial(node, dialed, address).await });
+            self.on_io(async move { connection::dial(node, dialed, place).await });
         }
         Ok(link)
+    }
+
+    /// Calls the master back, as a slave does once it is up: at one of its addresses, or else through
+    /// `fallback`, a channel as secret as the one that our keys came over. Why it failed, if it does,
+    /// is the reason that the slave ends with.
+    ///
+    /// An address that does not answer costs two seconds if there is another way, else the greeting's
+    /// time-out; one that refuses costs nothing.
+    pub(crate) fn call_back(
+        self: &Arc<Self>,
+        master: NodeName,
+        at: At,
+        fallback: Option<MakeStream>,
+    ) {
+        self.peers.place(master, at);
+        self.peers.set_master(Some(master));
+        let new = |peer| {
+            Arc::new(Link::new(peer, Phase::Connecting, self.config.frame_bytes_max, self.now()))
+        };
+        if let Ok((link, Some(place))) = self.peers.link_or_dial(master, new) {
+            let node = self.clone();
+            self.on_io(async move { connection::call_back(node, link, place, fallback).await });
+        }
+    }
+
+    /// Gets this node what it proves itself with, if it needs that to reach `peer`: commands ask their
+    /// master, and all others have it from the start.
+    pub(crate) async fn get_credentials(self: &Arc<Self>, peer: NodeName, place: &Place) {
+        let needed = matches!(ways(&place.at, self.config.host), Ways::Tls(_))
+            && place.pin.is_none()
+            && self.tls().is_none()
+            && self.config.part == Part::Hidden;
+        let Some(master) = self.peers.master().filter(|master| needed && *master != peer) else {
+            return;
+        };
+        let asked = self.query(master, Query::Credentials, self.config.times.greeting);
+        match asked.await {
+            Outcome::Told(Answer::Credentials(credentials)) => {
+                if let Err(why) = self.set_credentials(Some(&credentials)) {
+                    warn!(self.log, "no use"; "from" => %master, "reason" => %why);
+                }
+            }
+            other => debug!(self.log, "no credentials"; "from" => %master, "answer" => ?other),
+        }
     }
 
     /// A connection is lost: whoever waited for its peer or was tied to it hears, once.

@@ -52,6 +52,9 @@ impl Slave {
                 // P37: an attached node stays up, without a pool.
                 info!(self.node.log, "is in no pool any more"; "reason" => why.to_owned());
                 self.node.peers().set_master(None);
+                if self.node.config.part == Part::Free {
+                    let _ = self.node.set_credentials(None); // those of a pool end with it
+                }
             }
         }
     }
@@ -60,8 +63,11 @@ impl Slave {
         match query {
             Query::Kinds => Answer::Kinds(super::registry::kinds()),
             Query::IsAlive(pid) => Answer::Alive(self.node.is_alive(pid)),
-            Query::Enlist => match (from, self.master()) {
+            Query::Enlist(credentials) => match (from, self.master()) {
                 (Some(from), None) if self.node.config.part == Part::Free => {
+                    if let Err(why) = self.node.set_credentials(credentials.as_ref()) {
+                        return Answer::Refused(why.to_string());
+                    }
                     info!(self.node.log, "is in a pool now"; "master" => %from);
                     self.node.peers().set_master(Some(from));
                     self.pace = Pace::default();
@@ -76,7 +82,9 @@ impl Slave {
             | Query::Loads
             | Query::Explain
             | Query::Attach { .. }
-            | Query::StopPool => Answer::Refused("not the master of a pool".to_owned()),
+            | Query::StopPool
+            | Query::Credentials
+            | Query::HaveCall(_) => Answer::Refused("not the master of a pool".to_owned()),
         }
     }
 }
@@ -94,12 +102,12 @@ impl Handler<RoleEvent> for Slave {
 
     fn handle(&mut self, event: RoleEvent, _: &mut Context<Self>) {
         match event {
-            RoleEvent::PeerUp(Hello { node, part: Part::Master, .. })
+            RoleEvent::PeerUp { them: Hello { node, part: Part::Master, .. }, .. }
                 if self.node.config.part == Part::Slave =>
             {
                 info!(self.node.log, "serves"; "master" => %node);
             }
-            RoleEvent::PeerUp(_) => self.pace = Pace::default(),
+            RoleEvent::PeerUp { .. } => self.pace = Pace::default(),
             RoleEvent::PeerDown { node, why } => {
                 if self.master() == Some(node) {
                     self.end_with_master(&format!("master {node} lost: {why}"));
@@ -112,6 +120,7 @@ impl Handler<RoleEvent> for Slave {
             }
             RoleEvent::Halt { from } if self.master() == Some(from) => {
                 if self.node.config.part == Part::Slave {
+                    self.node.show_last_output();
                     launch::end_worker_in_peace();
                 }
                 // P31: stop halts attached nodes too.

@@ -15,12 +15,16 @@ use crate::cookie::Cookie;
 use crate::hosts::{BadHost, HostEntry, HostsFile, own_host_name};
 use crate::launcher::{HostFailure, Launcher, Slurm, Ssh, StartFault, StartStep};
 use crate::log;
-use crate::node::Node;
 use crate::node::ambient::set_default_node;
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times, cores};
-use crate::node::launch::{self, HearsSteps, Launching, Plan};
-use crate::node::output::{OutputLine, Sink, to_terminal};
-use crate::term::NodeName;
+use crate::node::launch::{self, ANY_ADDRESS, HearsSteps, Launching, Plan};
+use crate::node::output::{OutputLine, Sink};
+use crate::node::shares::Shares;
+use crate::node::terminal::{OutputFormat, Terminal};
+use crate::node::tls::{Authority, TlsError};
+use crate::node::ways::own_host;
+use crate::node::{Node, NodeError};
+use crate::term::{HostId, NodeName};
 use crate::wire::greeting::Part;
 
 /// How a pool is started; see each method for what it is when it is not called.
@@ -29,9 +33,14 @@ pub struct PoolBuilder {
     name: String,
     hosts: Hosts,
     args: Vec<String>,
+    /// None: the working directory, for reading and writing.
+    shares: Option<Vec<(PathBuf, bool)>>,
     program: Option<PathBuf>,
     cookie: Option<Cookie>,
     allow: Vec<String>,
+    only: Option<Vec<String>>,
+    listen_tls: Option<SocketAddr>,
+    host: HostId,
     min_nodes: Option<usize>,
     workers: usize,
     times: Times,
@@ -88,9 +97,13 @@ impl PoolBuilder {
             name: name.to_owned(),
             hosts: Hosts::Search,
             args: Vec::new(),
+            shares: None,
             program: None,
             cookie: None,
             allow: Vec::new(),
+            only: None,
+            listen_tls: None,
+            host: own_host(),
             min_nodes: None,
             workers: cores(),
             times: Times::default(),
@@ -184,6 +197,50 @@ impl PoolBuilder {
         self
     }
 
+    /// Lets the pool read and write what is below this directory of the master's, through
+    /// [`Files`](crate::Files); of several the first is where relative paths start. Default: the working
+    /// directory of the master at its start.
+    pub fn share(self, dir: impl Into<PathBuf>) -> PoolBuilder {
+        self.shares(dir.into(), true)
+    }
+
+    /// The same for reading only.
+    pub fn share_read_only(self, dir: impl Into<PathBuf>) -> PoolBuilder {
+        self.shares(dir.into(), false)
+    }
+
+    /// Lets the pool reach no files of the master's, but for those that are shared after this.
+    pub fn no_share(mut self) -> PoolBuilder {
+        self.shares = Some(Vec::new());
+        self
+    }
+
+    fn shares(mut self, dir: PathBuf, writable: bool) -> PoolBuilder {
+        self.shares.get_or_insert_default().push((dir, writable));
+        self
+    }
+
+    /// Lets only this module be started on the pool's nodes for other nodes; to be called for each. Default:
+    /// all that are linked there, and are not guarded.
+    pub fn only(mut self, module: impl Into<String>) -> PoolBuilder {
+        self.only.get_or_insert_default().push(module.into());
+        self
+    }
+
+    /// Where the master listens for nodes of other hosts, by TLS; port 0 is any. Default: nowhere; nodes
+    /// of its own host it hears on loopback in any case.
+    pub fn listen(mut self, address: SocketAddr) -> PoolBuilder {
+        self.listen_tls = Some(address);
+        self
+    }
+
+    /// Takes this node for one of another host, so that tests can hold two hosts in one OS process.
+    #[doc(hidden)]
+    pub fn as_if_on(mut self, host: &str) -> PoolBuilder {
+        self.host = HostId::of(&[host]);
+        self
+    }
+
     /// Fails the start if fewer slaves than this come up. Default: 1 if there are hosts at all.
     pub fn min_nodes(mut self, nodes: usize) -> PoolBuilder {
         self.min_nodes = Some(nodes);
@@ -249,10 +306,19 @@ impl PoolBuilder {
         self
     }
 
-    /// Who gets the lines that actors and slaves print. Default: standard output and standard error,
-    /// with the node's name in front.
+    /// Who gets the lines that actors and slaves print, one after the other, each as it was printed.
+    /// Default: a [`Terminal`], with the node's name in front.
+    ///
+    /// It is called on a thread of its own and may take its time: whoever prints is held back meanwhile, and
+    /// nobody else. It must not wait for its own node's end.
     pub fn output(mut self, show: impl Fn(&OutputLine) + Send + Sync + 'static) -> PoolBuilder {
-        self.output = Some(Arc::new(show));
+        self.output = Some(Sink::closure(show));
+        self
+    }
+
+    /// How standard output and standard error show what actors and slaves print, instead.
+    pub fn terminal(mut self, terminal: Terminal) -> PoolBuilder {
+        self.output = Some(Sink::Terminal(Arc::new(terminal)));
         self
     }
 
@@ -278,7 +344,18 @@ impl PoolBuilder {
         }
         let hosts = self.find_hosts()?;
         let mut config = self.config()?;
+        config.shares = Arc::new(self.open_shares()?);
         config.name = NodeName::new(&format!("{}-master", self.name), &own_host_name())?;
+        let authority = Authority::new().map_err(no_keys)?;
+        config.credentials = Some(authority.issue(config.name).map_err(no_keys)?);
+        config.authority = Some(Arc::new(authority));
+        let far = |host: &Host| {
+            let launcher = self.launching.launcher_for(&host.entry);
+            launcher.is_ok_and(|launcher| !launcher.is_local())
+        };
+        if config.listen_tls.is_none() && hosts.iter().any(far) {
+            config.listen_tls = Some(ANY_ADDRESS);
+        }
         let heard = self.progress.is_some();
         let progress = self.progress.clone().unwrap_or_else(|| Arc::new(|_| {}));
         let node = StopOnDrop(Some(Node::start(config).await?));
@@ -324,18 +401,36 @@ impl PoolBuilder {
         Ok(Pool { node, failures: Arc::new(failures) })
     }
 
-    /// Starts a node of the pool's name with these settings that is in no pool: see [`FreeNode`]. What
-    /// concerns slaves means nothing to it.
+    /// Starts a node of the pool's name with these settings that is in no pool: see [`FreeNode::start`].
+    /// What concerns slaves means nothing to it.
     ///
     /// # Errors
     /// Those of [`FreeNode::start`].
     pub async fn start_free(self, listen: SocketAddr) -> Result<FreeNode, StartError> {
         let mut config = self.config()?;
         config.part = Part::Free;
-        config.listen = listen;
-        let node = Node::start(config).await?;
+        let node = if listen.ip().is_loopback() {
+            config.listen = listen;
+            Node::start(config).await?
+        } else {
+            config.listen_tls = Some(listen);
+            // The same port for nodes of this host, unless it is taken: by the other listener, too.
+            let beside = SocketAddr::new(config.listen.ip(), listen.port());
+            match Node::start(Config { listen: beside, ..config.clone() }).await {
+                Err(NodeError::Listen { .. }) => Node::start(config).await?,
+                started => started?,
+            }
+        };
         set_default_node(&node);
         Ok(FreeNode::of(Pool::of(&node)))
+    }
+
+    fn open_shares(&self) -> Result<Shares, StartError> {
+        let Some(dirs) = &self.shares else {
+            // A working directory that is gone is no reason not to start: nothing is shared then.
+            return Ok(Shares::open(&[(PathBuf::from("."), true)]).unwrap_or_default());
+        };
+        Shares::open(dirs).map_err(|(dir, source)| StartError::Share { dir, source })
     }
 
     fn find_hosts(&mut self) -> Result<Vec<Host>, StartError> {
@@ -388,15 +483,21 @@ impl PoolBuilder {
             cookie,
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             workers: self.workers,
+            listen_tls: self.listen_tls,
+            host: self.host,
+            credentials: None,
+            authority: None,
             allow: self.allow.clone(),
+            only: self.only.clone(),
             times: self.times,
             frame_bytes_max: FRAME_BYTES_MAX,
             log: self.log.clone().unwrap_or_else(log::to_stderr),
-            output: self.output.clone().unwrap_or_else(to_terminal),
+            output: self.output.clone().unwrap_or_else(|| Sink::terminal(OutputFormat::default())),
             life_line: None,
             program: self.program.clone(),
             args: self.args.clone(),
             launching: self.launching.clone(),
+            shares: Arc::default(),
         })
     }
 }
@@ -471,6 +572,10 @@ impl Drop for StopOnDrop {
             node.stop();
         }
     }
+}
+
+fn no_keys(why: TlsError) -> StartError {
+    StartError::Node(NodeError::Tls(why.to_string()))
 }
 
 /// No time-out is longer: with it a clock is never asked for a time that it cannot show.

@@ -1,6 +1,7 @@
 //! What can go wrong with a pool, an error type an operation.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::addr::SendError;
@@ -38,6 +39,14 @@ pub enum StartError {
     /// The running pool cannot be found, or the new one cannot be made known.
     #[error(transparent)]
     Runtime(#[from] RuntimeFileError),
+    /// A directory that is to be shared cannot be.
+    #[error("cannot share {}: {source}; is it a directory that the master may read?", dir.display())]
+    Share {
+        /// The directory.
+        dir: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// Too few slaves came up.
     #[error("{up} of at least {wanted} slaves came up{}", listed(failures))]
     TooFewNodes {
@@ -137,6 +146,14 @@ pub enum SpawnError {
     /// It is guarded, and the pool's master does not allow it by name.
     #[error("{kind} may not be started on {node}: start the pool with it allowed by name (`--allow {}`)", kind.module())]
     NotAllowed {
+        /// The chosen node.
+        node: NodeName,
+        /// What was to be started.
+        kind: Kind,
+    },
+    /// The node starts certain modules only, and this is none of them.
+    #[error("{node} starts for others only the modules it was told to, and {0} is none of them: start it with --only {0}", kind.module())]
+    NotAmong {
         /// The chosen node.
         node: NodeName,
         /// What was to be started.

@@ -364,6 +364,7 @@ impl Pool {
                 SpawnError::BadArguments { node, kind, why }
             }
             Outcome::Refused(SpawnFault::NotAllowed) => SpawnError::NotAllowed { node, kind },
+            Outcome::Refused(SpawnFault::NotAmong) => SpawnError::NotAmong { node, kind },
             Outcome::Refused(SpawnFault::Stopping) => SpawnError::Stopping { node },
             Outcome::TimedOut => SpawnError::TimedOut { node, kind, after: within },
             Outcome::Lost | Outcome::Reply(_) | Outcome::Failed(_) | Outcome::Told(_) => {

@@ -157,6 +157,7 @@ async fn start(ctx: &Ctx, spec: &ChildSpec, extra: Option<&Args>) -> Started {
             | SpawnError::BadArguments { .. }
             | SpawnError::NotArguments { .. }
             | SpawnError::NotAllowed { .. }
+            | SpawnError::NotAmong { .. }
             | SpawnError::Stopping { .. }
             | SpawnError::TimedOut { .. }
             | SpawnError::NoCaller),

@@ -1,9 +1,12 @@
 //! Plain values that everyone speaks in: who, where, what kind, why it ended, who is to be restarted.
 
+mod at;
 pub(crate) mod bytes_field;
 mod child;
 mod exit;
 mod family;
+mod file;
+mod fingerprint;
 mod kind;
 mod load;
 mod node;
@@ -11,10 +14,14 @@ mod pid;
 mod supervisor;
 mod to;
 
+pub(crate) use at::{At, HostId};
 pub(crate) use child::Args;
 pub use child::{ChildKind, ChildSpec, Place, RestartType, Shutdown};
 pub use exit::ExitReason;
 pub use family::{ChildCount, ChildError, ChildInfo, ChildState};
+pub(crate) use file::Refusal;
+pub use file::{FileEntry, FileInfo, FileKind};
+pub use fingerprint::{Fingerprint, FingerprintError};
 pub use kind::Kind;
 pub(crate) use load::LoadReport;
 pub use node::{NodeName, NodeNameError};

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use rmpv::Value;
 
-use super::greeting::{Greeting, Hello, Part, Refusal, encode, proof_for_docs};
+use super::greeting::{Channel, Greeting, Hello, Part, Refusal, encode, proof_for_docs};
 use super::*;
-use crate::term::{Incarnation, Kind, LoadReport, Pid, Ref};
+use crate::term::{At, HostId, Incarnation, Kind, LoadReport, Pid, Ref};
 
 #[test]
 fn the_documented_bytes_are_those_of_the_wire() {
@@ -48,13 +48,18 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let a: NodeName = "a@h".parse().unwrap();
     let pid = |number| Pid::new(a, Incarnation(7), number);
     let monitor = Ref::new(a, Incarnation(7), 5);
+    let at = |local: &str, remote: &[&str]| At {
+        host: HostId::UNKNOWN,
+        local: local.parse().unwrap(),
+        remote: remote.iter().map(|address| address.parse().unwrap()).collect(),
+    };
     let hello = |name: &str, nonce| Hello {
         node: name.to_owned(),
         incarnation: Incarnation(7),
         part: Part::Free,
         build: "0.1.0".to_owned(),
         digest: "d".to_owned(),
-        address: Some("127.0.0.1:4370".parse().unwrap()),
+        at: Some(at("127.0.0.1:4370", &[])),
         cores: 2,
         nonce: [nonce; 16],
     };
@@ -86,8 +91,13 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         cores: 4,
         accepted: 6,
     };
-    let member =
-        MemberInfo { node: a, incarnation: Incarnation(7), address: "[::1]:4370".parse().unwrap() };
+    let member = MemberInfo {
+        node: a,
+        incarnation: Incarnation(7),
+        at: at("[::1]:4370", &["192.0.2.5:4711"]),
+    };
+    let fingerprint = "sha256:0101010101010101010101010101010101010101010101010101010101010101";
+    let credentials = Credentials { ca: vec![1], cert: vec![2], key: vec![3] };
     let asked = |query| Control::Ask { question: 9, query };
     let told = |answer| Control::Told { question: 9, answer };
     let failed = |fault| Control::Failed { question: 9, fault };
@@ -96,8 +106,18 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let mut samples = vec![
         ("greeting: Hello of the dialer", prefixed(&Greeting::Hello(dialer.clone()))),
         ("greeting: Hello of the listener", prefixed(&Greeting::Hello(listener.clone()))),
-        ("greeting: Proof of the dialer", prefixed(&proof_for_docs(true, &dialer, &listener))),
-        ("greeting: Proof of the listener", prefixed(&proof_for_docs(false, &dialer, &listener))),
+        (
+            "greeting: Proof of the dialer",
+            prefixed(&proof_for_docs(Channel::PLAIN, true, &dialer, &listener)),
+        ),
+        (
+            "greeting: Proof of the listener",
+            prefixed(&proof_for_docs(Channel::PLAIN, false, &dialer, &listener)),
+        ),
+        (
+            "greeting: Proof of the dialer by TLS",
+            prefixed(&proof_for_docs(Channel([3; 32]), true, &dialer, &listener)),
+        ),
         ("greeting: wrong cookie", prefixed(&Greeting::Refused(Refusal::Cookie))),
         (
             "greeting: protocol",
@@ -161,8 +181,21 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("Told Alive", told(Answer::Alive(true))),
         (
             "Ask Attach",
-            asked(Query::Attach { node: a, address: "127.0.0.1:4370".parse().unwrap() }),
+            asked(Query::Attach { node: a, at: at("127.0.0.1:4370", &[]), fingerprint: None }),
         ),
+        (
+            "Ask Attach of another host",
+            asked(Query::Attach {
+                node: a,
+                at: at("192.0.2.5:4711", &["192.0.2.5:4711"]),
+                fingerprint: Some(fingerprint.parse().unwrap()),
+            }),
+        ),
+        ("Ask Enlist", asked(Query::Enlist(Some(credentials.clone())))),
+        ("Ask HaveCall", asked(Query::HaveCall(a))),
+        ("Call", Control::Call(a)),
+        ("Ask Credentials", asked(Query::Credentials)),
+        ("Told Credentials", told(Answer::Credentials(credentials))),
         ("Told Placed", told(Answer::Placed(Some(a)))),
         ("Told Placed none", told(Answer::Placed(None))),
         ("Told Loads", told(Answer::Loads(vec![(a, 0.5)]))),
@@ -176,13 +209,17 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
                 guarded: false,
             }])),
         ),
-        ("Told Attached", told(Answer::Attached { already: false })),
+        (
+            "Told Attached",
+            told(Answer::Attached { already: false, differences: vec!["why".into()] }),
+        ),
         ("Told Done", told(Answer::Done)),
         ("Told Refused", told(Answer::Refused("why".into()))),
         ("Members", Control::Members(vec![member])),
         ("Halt", Control::Halt),
         ("Bye", Control::Bye),
         ("Output", Control::Output { pid: pid(3), stream: Stream::Out, line: "hi".into() }),
+        ("Shown", Control::Shown { lines: 64, bytes: 1_000 }),
     ];
     for (what, control) in controls {
         let mut out = Vec::new();

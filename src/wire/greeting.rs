@@ -7,11 +7,9 @@
 //!   Proof(HMAC over both)       ->
 //!                               <-           Proof(HMAC over both)  or Refused
 //! ```
-//! The cookie itself is never sent. Each proof covers both nonces, both names and who dialed, so it
-//! fits this connection and this direction alone; the listener shows its own only after the
-//! dialer's was right. Greeting frames are small, and the whole greeting has one deadline.
-
-use std::net::SocketAddr;
+//! The cookie itself is never sent. Each proof covers both nonces, both names, who dialed and the
+//! channel that it goes over, so it fits this connection and this direction alone, and nobody can pass
+//! it on; the listener shows its own only after the dialer's was right. Greeting frames are small, and the whole greeting has one deadline.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -19,7 +17,17 @@ use sha2::Sha256;
 
 use super::{PROTOCOL_VERSION, from_bytes};
 use crate::cookie::Cookie;
-use crate::term::{Incarnation, NodeName, NodeNameError};
+use crate::term::{At, Incarnation, NodeName, NodeNameError};
+
+/// What tells a channel from all others: keying material that both ends of a TLS connection export, and
+/// nobody between them; zeros where there is no TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Channel(pub(crate) [u8; 32]);
+
+impl Channel {
+    /// A stream that is not encrypted, or by somebody else.
+    pub(crate) const PLAIN: Channel = Channel([0; 32]);
+}
 
 /// One step of a greeting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,8 +53,8 @@ pub(crate) struct Hello<Name = NodeName> {
     pub(crate) build: String,
     /// The digest of the names registered in it.
     pub(crate) digest: String,
-    /// Where others can reach it.
-    pub(crate) address: Option<SocketAddr>,
+    /// Where others can reach it; none if it does not listen.
+    pub(crate) at: Option<At>,
     pub(crate) cores: u32,
     pub(crate) nonce: [u8; 16],
 }
@@ -55,8 +63,8 @@ impl Hello {
     /// As it goes over the wire.
     fn said(self) -> Said {
         let node = self.node.as_str().to_owned();
-        let Hello { incarnation, part, build, digest, address, cores, nonce, .. } = self;
-        Hello { node, incarnation, part, build, digest, address, cores, nonce }
+        let Hello { incarnation, part, build, digest, at, cores, nonce, .. } = self;
+        Hello { node, incarnation, part, build, digest, at, cores, nonce }
     }
 }
 
@@ -64,8 +72,8 @@ impl Said {
     fn proven(&self) -> Result<Hello, Refusal> {
         let why = |why: NodeNameError| Refusal::Garbage(why.to_string());
         let node = self.node.parse().map_err(why)?;
-        let Hello { incarnation, part, build, digest, address, cores, nonce, .. } = self.clone();
-        Ok(Hello { node, incarnation, part, build, digest, address, cores, nonce })
+        let Hello { incarnation, part, build, digest, at, cores, nonce, .. } = self.clone();
+        Ok(Hello { node, incarnation, part, build, digest, at, cores, nonce })
     }
 }
 
@@ -96,6 +104,11 @@ pub(crate) enum Refusal {
     Connected,
     #[error("both sides dialed at once; the other connection is the one to use")]
     Crossed,
+    #[error("the certificate is not that of {0:?}")]
+    OtherCertificate(String),
+    /// Over a connection that no certificate was shown on.
+    #[error("only a master that attaches this node comes without a certificate of its pool")]
+    NoCertificate,
     // Perhaps a stranger's text: escaped, so that it cannot forge a line of the log.
     #[error("not a greeting: {0:?}")]
     Garbage(String),
@@ -104,6 +117,7 @@ pub(crate) enum Refusal {
 /// The dialing side, after it has sent its `Hello`.
 #[derive(Debug)]
 pub(crate) struct Dialer {
+    channel: Channel,
     me: Said,
     wanted: Option<NodeName>,
     them: Option<Said>,
@@ -111,8 +125,8 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// `wanted` is the node that must answer, if one in particular is meant.
-    pub(crate) fn new(me: Hello, wanted: Option<NodeName>) -> Dialer {
-        Dialer { me: me.said(), wanted, them: None }
+    pub(crate) fn new(me: Hello, wanted: Option<NodeName>, channel: Channel) -> Dialer {
+        Dialer { channel, me: me.said(), wanted, them: None }
     }
 
     /// What to say first.
@@ -131,12 +145,12 @@ impl Dialer {
                     let wanted = wanted.to_string();
                     return Err(Refusal::OtherNode { here: them.node, wanted });
                 }
-                let proof = prove(cookie, Side::Dialer, &self.me, &them);
+                let proof = prove(cookie, self.channel, Side::Dialer, &self.me, &them);
                 self.them = Some(them);
                 Ok(DialStep::Say(Greeting::Proof(proof)))
             }
             (Greeting::Proof(proof), Some(them)) => {
-                check(cookie, Side::Listener, &self.me, them, &proof)?;
+                check(cookie, self.channel, Side::Listener, &self.me, them, &proof)?;
                 Ok(DialStep::Up(them.proven()?))
             }
             (Greeting::Hello(_), Some(_)) => Err(Refusal::Garbage("a second hello".into())),
@@ -156,13 +170,14 @@ pub(crate) enum DialStep {
 /// The listening side.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    channel: Channel,
     me: Said,
     them: Option<Said>,
 }
 
 impl Listener {
-    pub(crate) fn new(me: Hello) -> Listener {
-        Listener { me: me.said(), them: None }
+    pub(crate) fn new(me: Hello, channel: Channel) -> Listener {
+        Listener { channel, me: me.said(), them: None }
     }
 
     /// Takes the dialer's words; returns what to say next.
@@ -174,8 +189,8 @@ impl Listener {
                 Ok(ListenStep::Say(Greeting::Hello(self.me.clone())))
             }
             (Greeting::Proof(proof), Some(them)) => {
-                check(cookie, Side::Dialer, them, &self.me, &proof)?;
-                let mine = prove(cookie, Side::Listener, them, &self.me);
+                check(cookie, self.channel, Side::Dialer, them, &self.me, &proof)?;
+                let mine = prove(cookie, self.channel, Side::Listener, them, &self.me);
                 Ok(ListenStep::Proven { say: Greeting::Proof(mine), them: them.proven()? })
             }
             (Greeting::Hello(_), Some(_)) => Err(Refusal::Garbage("a second hello".into())),
@@ -222,28 +237,44 @@ enum Side {
     Listener,
 }
 
-fn prove(cookie: &Cookie, side: Side, dialer: &Said, listener: &Said) -> [u8; 32] {
-    mac(cookie, side, dialer, listener).finalize().into_bytes().into()
+fn prove(
+    cookie: &Cookie,
+    channel: Channel,
+    side: Side,
+    dialer: &Said,
+    listener: &Said,
+) -> [u8; 32] {
+    mac(cookie, channel, side, dialer, listener).finalize().into_bytes().into()
 }
 
 fn check(
     cookie: &Cookie,
+    channel: Channel,
     side: Side,
     dialer: &Said,
     listener: &Said,
     proof: &[u8; 32],
 ) -> Result<(), Refusal> {
     // verify_slice compares in constant time
-    mac(cookie, side, dialer, listener).verify_slice(proof).map_err(|_| Refusal::Cookie)
+    let mac = mac(cookie, channel, side, dialer, listener);
+    mac.verify_slice(proof).map_err(|_| Refusal::Cookie)
 }
 
-fn mac(cookie: &Cookie, side: Side, dialer: &Said, listener: &Said) -> Hmac<Sha256> {
+/// GR-2: a proof covers the channel, so that who stands between two nodes cannot pass it on.
+fn mac(
+    cookie: &Cookie,
+    channel: Channel,
+    side: Side,
+    dialer: &Said,
+    listener: &Said,
+) -> Hmac<Sha256> {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(cookie.bytes()).expect("HMAC takes keys of any length");
     mac.update(match side {
         Side::Dialer => b"pspawn dialer",
         Side::Listener => b"pspawn listen",
     });
+    mac.update(&channel.0);
     for hello in [dialer, listener] {
         let said = rmp_serde::to_vec(hello).expect("a hello is plain data");
         mac.update(&(said.len() as u64).to_be_bytes());
@@ -254,9 +285,14 @@ fn mac(cookie: &Cookie, side: Side, dialer: &Said, listener: &Said) -> Hmac<Sha2
 
 /// A proof by the cookie `a secret of the docs`.
 #[cfg(test)]
-pub(super) fn proof_for_docs(dials: bool, dialer: &Said, listener: &Said) -> Greeting {
+pub(super) fn proof_for_docs(
+    channel: Channel,
+    dials: bool,
+    dialer: &Said,
+    listener: &Said,
+) -> Greeting {
     let side = if dials { Side::Dialer } else { Side::Listener };
-    Greeting::Proof(prove(&Cookie::new("a secret of the docs"), side, dialer, listener))
+    Greeting::Proof(prove(&Cookie::new("a secret of the docs"), channel, side, dialer, listener))
 }
 
 /// The longest greeting frame.
@@ -266,6 +302,8 @@ pub(crate) const GREETING_BYTES_MAX: usize = 2048;
 mod tests {
     use super::*;
 
+    const PLAIN: Channel = Channel::PLAIN;
+
     fn hello(name: &str, nonce: u8) -> Hello {
         Hello {
             node: name.parse().unwrap(),
@@ -273,7 +311,7 @@ mod tests {
             part: Part::Free,
             build: "b".into(),
             digest: "d".into(),
-            address: None,
+            at: None,
             cores: 2,
             nonce: [nonce; 16],
         }
@@ -285,7 +323,8 @@ mod tests {
         (b, b_cookie): (Hello, &str),
     ) -> (Result<Hello, Refusal>, Result<Hello, Refusal>) {
         let (a_cookie, b_cookie) = (Cookie::new(a_cookie), Cookie::new(b_cookie));
-        let (mut dialer, mut listener) = (Dialer::new(a.clone(), None), Listener::new(b));
+        let (mut dialer, mut listener) =
+            (Dialer::new(a.clone(), None, PLAIN), Listener::new(b, PLAIN));
         let mut to_listener = Greeting::Hello(a.said());
         loop {
             let (answer, proven) = match listener.on(to_listener, &b_cookie) {
@@ -320,7 +359,7 @@ mod tests {
     #[test]
     fn a_listener_without_the_cookie_is_found_out() {
         let cookie = Cookie::new("secret!!");
-        let mut dialer = Dialer::new(hello("a@h", 1), None);
+        let mut dialer = Dialer::new(hello("a@h", 1), None, PLAIN);
         dialer.on(Greeting::Hello(hello("b@h", 2).said()), &cookie).unwrap();
         let forged = dialer.on(Greeting::Proof([0; 32]), &cookie);
         assert_eq!(forged, Err(Refusal::Cookie));
@@ -330,9 +369,9 @@ mod tests {
     fn a_name_that_is_none_is_refused_even_with_a_proof() {
         let cookie = Cookie::new("secret!!");
         let me = Hello { node: "no name".to_owned(), ..hello("a@h", 1).said() };
-        let mut listener = Listener::new(hello("b@h", 2));
+        let mut listener = Listener::new(hello("b@h", 2), PLAIN);
         listener.on(Greeting::Hello(me.clone()), &cookie).unwrap();
-        let proof = prove(&cookie, Side::Dialer, &me, &hello("b@h", 2).said());
+        let proof = prove(&cookie, PLAIN, Side::Dialer, &me, &hello("b@h", 2).said());
         let refused = listener.on(Greeting::Proof(proof), &cookie);
         assert!(matches!(refused, Err(Refusal::Garbage(_))), "{refused:?}");
     }
@@ -342,7 +381,7 @@ mod tests {
         let name = "never-proved@nowhere";
         let body = encode(&Greeting::Hello(Hello { node: name.into(), ..hello("a@h", 1).said() }));
         let heard = decode(&body).unwrap();
-        let mut listener = Listener::new(hello("b@h", 2));
+        let mut listener = Listener::new(hello("b@h", 2), PLAIN);
         listener.on(heard, &Cookie::new("secret!!")).unwrap();
         listener.on(Greeting::Proof([0; 32]), &Cookie::new("secret!!")).unwrap_err();
         let taken = encode(&Greeting::Refused(Refusal::NameTaken(name.into())));
@@ -354,11 +393,13 @@ mod tests {
     fn a_proof_fits_one_connection_and_one_direction() {
         let cookie = Cookie::new("secret!!");
         let (a, b) = (hello("a@h", 1).said(), hello("b@h", 2).said());
-        let mine = prove(&cookie, Side::Dialer, &a, &b);
-        assert!(check(&cookie, Side::Dialer, &a, &b, &mine).is_ok());
-        assert!(check(&cookie, Side::Listener, &a, &b, &mine).is_err());
-        assert!(check(&cookie, Side::Dialer, &a, &hello("b@h", 3).said(), &mine).is_err());
-        assert!(check(&cookie, Side::Dialer, &b, &a, &mine).is_err());
+        let mine = prove(&cookie, PLAIN, Side::Dialer, &a, &b);
+        assert!(check(&cookie, PLAIN, Side::Dialer, &a, &b, &mine).is_ok());
+        assert!(check(&cookie, PLAIN, Side::Listener, &a, &b, &mine).is_err());
+        assert!(check(&cookie, PLAIN, Side::Dialer, &a, &hello("b@h", 3).said(), &mine).is_err());
+        assert!(check(&cookie, PLAIN, Side::Dialer, &b, &a, &mine).is_err());
+        let other = Channel([1; 32]);
+        assert!(check(&cookie, other, Side::Dialer, &a, &b, &mine).is_err(), "GR-2");
     }
 
     #[test]
@@ -373,8 +414,14 @@ mod tests {
     #[test]
     fn the_longest_greeting_fits_the_limit() {
         let long = format!("{}@{}", "n".repeat(59), "h".repeat(255));
-        let hello =
-            Hello { build: "b".repeat(64), digest: "d".repeat(64), ..hello(&long, 255) }.said();
+        let remote = "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".parse().unwrap();
+        let at = At {
+            host: crate::term::HostId::of(&["h"]),
+            local: "[::1]:65535".parse().unwrap(),
+            remote: vec![remote; 8],
+        };
+        let hello = Hello { at: Some(at), ..hello(&long, 255) };
+        let hello = Hello { build: "b".repeat(64), digest: "d".repeat(64), ..hello }.said();
         let body = encode(&Greeting::Hello(hello.clone()));
         assert!(body.len() < GREETING_BYTES_MAX);
         assert_eq!(decode(&body), Ok(Greeting::Hello(hello)));
@@ -382,7 +429,7 @@ mod tests {
 
     #[test]
     fn the_node_that_answers_must_be_the_one_wanted() {
-        let mut dialer = Dialer::new(hello("a@h", 1), Some("c@h".parse().unwrap()));
+        let mut dialer = Dialer::new(hello("a@h", 1), Some("c@h".parse().unwrap()), PLAIN);
         let seen = dialer.on(Greeting::Hello(hello("b@h", 2).said()), &Cookie::new("secret!!"));
         assert!(matches!(seen, Err(Refusal::OtherNode { .. })));
     }
@@ -390,7 +437,7 @@ mod tests {
     #[test]
     fn words_out_of_turn_are_refused() {
         let cookie = Cookie::new("secret!!");
-        let mut listener = Listener::new(hello("b@h", 2));
+        let mut listener = Listener::new(hello("b@h", 2), PLAIN);
         assert!(matches!(listener.on(Greeting::Proof([0; 32]), &cookie), Err(Refusal::Garbage(_))));
         listener.on(Greeting::Hello(hello("a@h", 1).said()), &cookie).unwrap();
         let again = listener.on(Greeting::Hello(hello("a@h", 1).said()), &cookie);

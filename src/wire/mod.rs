@@ -5,6 +5,7 @@
 //! an actor's messages are laid out by hand, all else is one [`Control`] value.
 
 mod codec;
+mod credentials;
 #[cfg(test)]
 mod golden;
 pub(crate) mod greeting;
@@ -15,18 +16,16 @@ pub(crate) use codec::{
     Body, Head, NotAFrame, PREFIX_BYTES, Splitter, TooLong, frame, frame_control, from_bytes,
     read_body,
 };
-
+pub(crate) use credentials::Credentials;
 pub(crate) use signal::Signal;
 pub(crate) use tag::{short_name, tag_named, tag_of};
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::term::{ExitReason, Incarnation, Kind, LoadReport, NodeName, Pid, Ref};
+use crate::term::{At, ExitReason, Fingerprint, Incarnation, Kind, LoadReport, NodeName, Pid, Ref};
 
 /// Which version of this protocol a node speaks; two nodes must agree.
-pub(crate) const PROTOCOL_VERSION: u32 = 2;
+pub(crate) const PROTOCOL_VERSION: u32 = 3;
 
 /// Everything nodes say that is not an actor's message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,12 +52,16 @@ pub(crate) enum Control {
     Told { question: u64, answer: Answer },
     /// From the master: who is in the pool, and where; sent whenever that changes.
     Members(Vec<MemberInfo>),
+    /// From the master: connect with this node, which has no way to you.
+    Call(NodeName),
     /// From the master: end, with all that you run.
     Halt,
     /// I end the connection on purpose.
     Bye,
     /// A line that an actor printed, for the terminal of the node that started it.
     Output { pid: Pid, stream: Stream, line: String },
+    /// So many of the lines that you printed were shown, with so many bytes in them: you may print as much more.
+    Shown { lines: u64, bytes: u64 },
 }
 
 impl Control {
@@ -104,8 +107,10 @@ impl Control {
             | Control::SpawnRefused { .. }
             | Control::Ask { .. }
             | Control::Members(_)
+            | Control::Call(_)
             | Control::Halt
-            | Control::Bye => None,
+            | Control::Bye
+            | Control::Shown { .. } => None,
         }
     }
 }
@@ -152,7 +157,10 @@ pub(crate) struct SpawnOptions {
 pub(crate) enum SpawnFault {
     UnknownKind,
     BadArguments(String),
+    /// It is guarded, and not among what may be started all the same.
     NotAllowed,
+    /// The node starts certain modules only, and this is none of them.
+    NotAmong,
     Stopping,
 }
 
@@ -191,12 +199,16 @@ pub(crate) enum Query {
     Explain,
     /// What can this node start?
     Kinds,
-    /// Take this node into the pool.
-    Attach { node: NodeName, address: SocketAddr },
+    /// Take this node into the pool. One on another host is the one with this fingerprint.
+    Attach { node: NodeName, at: At, fingerprint: Option<Fingerprint> },
     /// Stop the whole pool; answered when the last slave is gone.
     StopPool,
-    /// You are in my pool from now on; I am its master.
-    Enlist,
+    /// You are in my pool from now on; I am its master. With these you prove yourself to the others.
+    Enlist(Option<Credentials>),
+    /// I have no way to this node: have it call me.
+    HaveCall(NodeName),
+    /// I talk to the pool and am no member: what do I prove myself with to nodes of other hosts?
+    Credentials,
     /// Does this actor live?
     IsAlive(Pid),
 }
@@ -208,7 +220,12 @@ pub(crate) enum Answer {
     Loads(Vec<(NodeName, f64)>),
     Explained(Vec<String>),
     Kinds(Vec<KindInfo>),
-    Attached { already: bool },
+    /// It is in the pool, and can start other things than the master.
+    Attached {
+        already: bool,
+        differences: Vec<String>,
+    },
+    Credentials(Credentials),
     Alive(bool),
     Done,
     Refused(String),
@@ -232,7 +249,7 @@ pub struct KindInfo {
 pub(crate) struct MemberInfo {
     pub(crate) node: NodeName,
     pub(crate) incarnation: Incarnation,
-    pub(crate) address: SocketAddr,
+    pub(crate) at: At,
 }
 
 /// Where a line was written.

@@ -29,7 +29,7 @@ pub struct Hello {
     pub part: String,
     pub build: String,
     pub digest: String,
-    pub address: Option<SocketAddr>,
+    pub at: Option<At>,
     pub cores: u32,
     pub nonce: [u8; 16],
 }
@@ -42,11 +42,19 @@ impl Hello {
             part: "Free".to_owned(),
             build: "enemy".to_owned(),
             digest: String::new(),
-            address: None,
+            at: None,
             cores: 1,
             nonce: [7; 16],
         }
     }
+}
+
+/// Where a node is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct At {
+    pub host: [u8; 16],
+    pub local: SocketAddr,
+    pub remote: Vec<SocketAddr>,
 }
 
 /// One connection of the enemy's.
@@ -139,6 +147,7 @@ pub fn greeting_body(version: u32, greeting: &Greeting) -> Vec<u8> {
 pub fn proof(cookie: &str, side: &[u8], dialer: &Hello, listener: &Hello) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(cookie.as_bytes()).unwrap();
     mac.update(side);
+    mac.update(&[0; 32]); // no TLS
     for hello in [dialer, listener] {
         let said = rmp_serde::to_vec(hello).unwrap();
         mac.update(&(said.len() as u64).to_be_bytes());
@@ -207,6 +216,6 @@ impl slog::Serializer for Line {
     }
 }
 
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Longer than anything takes that happens at all.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use pspawn::Error;
+use pspawn::{Attached, Error, Fingerprint};
 
 use super::out::tell;
 use super::place::Place;
@@ -21,6 +21,9 @@ pub(super) struct Attach {
     /// Where it listens, if that is not its port on its host
     #[arg(long, value_name = "IP:PORT")]
     at: Option<SocketAddr>,
+    /// Which certificate a node of another host must show, as `pspawn node` printed it there
+    #[arg(long, value_name = "sha256:HEX")]
+    fingerprint: Option<Fingerprint>,
 }
 
 pub(super) async fn attach(args: Attach) -> Result<(), Error> {
@@ -33,9 +36,16 @@ pub(super) async fn attach(args: Attach) -> Result<(), Error> {
     }
     let address = args.node.address(args.at)?;
     let pool = args.running.connect().await?;
-    match pool.attach(node, address).await? {
+    let Attached { newly, differences, .. } = match args.fingerprint {
+        Some(fingerprint) => pool.attach_pinned(node, address, fingerprint).await?,
+        None => pool.attach(node, address).await?,
+    };
+    match newly {
         true => tell(&format!("{node} is attached")),
         false => tell(&format!("{node} was in the pool already")),
+    }
+    for difference in differences {
+        tell(&format!("{node} differs from the master: {difference}"));
     }
     Ok(())
 }
@@ -44,6 +54,9 @@ const EXAMPLES: &str = "\
 Examples:
   pspawn node --name extra --listen 127.0.0.1:4711     in one terminal
   pspawn attach extra@localhost:4711                   in another
-  pspawn attach extra@HOST --at 10.0.0.7:4711
+  pspawn attach extra@HOST:4711 --fingerprint sha256:HEX
+  pspawn attach extra@HOST --at 10.0.0.7:4711 --fingerprint sha256:HEX
 
-Both must share a cookie. A node that is in the pool already is no error.";
+Both must share a cookie. A node of another host is reached by TLS: its fingerprint is what `pspawn node`
+printed there; without one, the error says which it shows. A node that is in the pool already is no
+error.";

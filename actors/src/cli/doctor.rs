@@ -232,7 +232,7 @@ fn table(charts: &[Chart]) -> String {
         }
         if let Some(Health { round_trip, clock_micros, cores, load }) = chart.health {
             let round_trip = format!("{:.2} ms", round_trip.as_secs_f64() * 1000.0);
-            let clock = format!("{:+.0} ms", milliseconds(clock_micros));
+            let clock = format!("{:+.0} ms", milliseconds(clock_micros) + 0.0);
             let load = load.map(|load| format!("{load:.2}")).unwrap_or_default();
             text += &format!("  {round_trip:>10}  {clock:>9}  {cores:>5}  {load:>4}");
         }

@@ -2,7 +2,8 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use pspawn::{Error, OutputLine, Value};
+use clap::Args;
+use pspawn::{Error, OutputFormat, Value};
 use serde_json::{Map, Number, Value as Json};
 
 /// Prints data. That nobody reads on, as in `pspawn nodes | head -1`, is no failure.
@@ -20,9 +21,25 @@ pub(super) fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// What an actor printed: to the person too, so that standard output has the result alone.
-pub(super) fn tell_output(said: &OutputLine) {
-    tell(&format!("{}| {}", said.node, said.line));
+/// How output of the pool's processes is shown.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Shown {
+    /// Show output as JSON, one object a line: node, pid, stream, line
+    #[arg(long, conflicts_with = "raw")]
+    json: bool,
+    /// Show output as it came: no node in front, nothing folded, control characters and all
+    #[arg(long)]
+    raw: bool,
+}
+
+impl Shown {
+    pub(super) fn format(self) -> OutputFormat {
+        match (self.json, self.raw) {
+            (true, _) => OutputFormat::Json,
+            (false, true) => OutputFormat::Raw,
+            (false, false) => OutputFormat::Prefixed,
+        }
+    }
 }
 
 /// Rows of cells under a head, each column as wide as its widest cell.

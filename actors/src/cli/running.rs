@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use pspawn::{Cookie, Error, OutputLine, Pool, RunningPool, RuntimeFileError, StartError};
+use pspawn::{
+    Cookie, Error, OutputFormat, OutputLine, Pool, RunningPool, RuntimeFileError, StartError,
+    Terminal,
+};
 
-use super::out::tell_output;
 use super::place::Place;
 
 /// The options by which every command finds its pool.
@@ -26,7 +28,7 @@ pub(super) struct Running {
 impl Running {
     /// Joins the pool as a node that nobody sees.
     pub(super) async fn connect(&self) -> Result<Pool, Error> {
-        self.connect_with(tell_output).await
+        self.connect_showing(OutputFormat::default()).await
     }
 
     /// The same; what actors print that are started from here goes to `output`.
@@ -38,10 +40,19 @@ impl Running {
         Ok(Pool::connect_to(running, output).await?)
     }
 
+    /// The same; output is shown so, on standard error: standard output has the result alone.
+    pub(super) async fn connect_showing(&self, format: OutputFormat) -> Result<Pool, Error> {
+        let running = self.find()?;
+        Ok(Pool::connect_on(running, Terminal::on_stderr(format)).await?)
+    }
+
     /// The same; none if no pool is running and none was asked for.
     pub(super) async fn connect_if_any(&self) -> Result<Option<Pool>, Error> {
         match self.find() {
-            Ok(running) => Ok(Some(Pool::connect_to(running, tell_output).await?)),
+            Ok(running) => {
+                let terminal = Terminal::on_stderr(OutputFormat::default());
+                Ok(Some(Pool::connect_on(running, terminal).await?))
+            }
             Err(Error::Start(StartError::Runtime(RuntimeFileError::NoneRunning { .. }))) => {
                 Ok(None)
             }

@@ -7,7 +7,7 @@ use clap::Args;
 use futures::future::{Either, select};
 use pspawn::{Error, ExitReason, NodeName, Pool, SpawnError, Value};
 
-use super::out::{json, print, tell};
+use super::out::{Shown, json, print, tell};
 use super::running::Running;
 use super::signals::{EXIT_INTERRUPTED, Signals};
 
@@ -30,6 +30,8 @@ pub(super) struct Spawn {
     /// Print the pid and leave it running
     #[arg(long)]
     no_wait: bool,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// A JSON array.
@@ -49,7 +51,7 @@ impl FromStr for Arguments {
 }
 
 pub(super) async fn spawn(args: Spawn) -> Result<(), Error> {
-    let pool = args.running.connect().await?;
+    let pool = args.running.connect_showing(args.shown.format()).await?;
     // The function of every actor type is called so, and an actor has no result to wait for.
     if args.no_wait || args.function == "new" {
         return leave(&pool, &args).await;
@@ -80,6 +82,7 @@ pub(super) async fn spawn(args: Spawn) -> Result<(), Error> {
             }
         }
     };
+    pool.output_shown().await;
     print(&format!("{}\n", json(&ended?)))
 }
 
@@ -115,7 +118,7 @@ Examples:
 A function's pid goes to standard error, its result as JSON to standard output. If it
 ends otherwise the exit reason goes to standard error and the exit code is 1. It does not
 outlive this command: Ctrl-C kills it. What it prints appears on standard error with its
-node in front. Relative paths are those of the node, which has the folder of the master.
+node in front, or as --json or --raw say. Relative paths are those of the node, which has the folder of the master.
 
 An actor has no result: it is left running, linked with nobody, until `pspawn kill` or the
 end of the pool.";

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::future::{Either, select};
-use pspawn::{Error, Pool, RunningPool, RuntimeFileError, StartError};
+use pspawn::{Error, Pool, RunningPool, RuntimeFileError, StartError, Terminal};
 
 use super::hosts::Hosts;
-use super::out::tell;
+use super::out::{Shown, tell};
 use super::running::cookie;
 use super::signals::{EXIT_INTERRUPTED, Signals};
 use board::Board;
@@ -31,6 +31,19 @@ pub(super) struct Start {
     /// Let this guarded module be started; may be said again
     #[arg(long, value_name = "MODULE")]
     allow: Vec<String>,
+    /// Let the pool read and write the files below DIR, instead of those below the working directory; may be
+    /// said again: relative paths start at the first
+    #[arg(long, value_name = "DIR")]
+    share: Vec<PathBuf>,
+    /// The same for reading only; may be said again
+    #[arg(long, value_name = "DIR")]
+    share_read_only: Vec<PathBuf>,
+    /// Let the pool reach no files of the master's
+    #[arg(long, conflicts_with_all = ["share", "share_read_only"])]
+    no_share: bool,
+    /// Let only this module be started on the pool's nodes by other nodes; may be said again [default: all]
+    #[arg(long, value_name = "MODULE")]
+    only: Vec<String>,
     /// Fail if fewer slaves come up [default: 1, or 0 if there are no hosts]
     #[arg(long, value_name = "N")]
     min_nodes: Option<usize>,
@@ -41,6 +54,8 @@ pub(super) struct Start {
     #[arg(long, num_args = 2, value_names = ["TICK", "SILENCE"],
           value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     heartbeat: Vec<u64>,
+    #[command(flatten)]
+    shown: Shown,
     /// Run this program as the slaves, with these words for the end of its command line; it must be
     /// built on the same version of pspawn
     #[arg(last = true, value_name = "PROGRAM")]
@@ -55,7 +70,8 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
     let mut signals = Signals::catch()?;
     let board = Arc::new(Board::new());
 
-    let mut builder = Pool::builder(&name).cookie(cookie.clone());
+    let terminal = Terminal::new(args.shown.format());
+    let mut builder = Pool::builder(&name).cookie(cookie.clone()).terminal(terminal);
     let heard = board.clone();
     builder = builder.on_progress(move |event| heard.show(event));
     builder = args.hosts.set(builder, "start");
@@ -65,6 +81,18 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
     }
     for module in args.allow {
         builder = builder.allow(module);
+    }
+    for dir in args.share {
+        builder = builder.share(dir);
+    }
+    for dir in args.share_read_only {
+        builder = builder.share_read_only(dir);
+    }
+    if args.no_share {
+        builder = builder.no_share();
+    }
+    for module in args.only {
+        builder = builder.only(module);
     }
     if let Some(nodes) = args.min_nodes {
         builder = builder.min_nodes(nodes);
@@ -147,6 +175,12 @@ Examples:
   pspawn start demo --hosts farm.hosts --min-nodes 3
   pspawn start demo --local 4 -- ./my-node    slaves that run a program of your own
   pspawn start demo --local 1 --heartbeat 50 300
+  pspawn start demo --local 2 --json | jq .line
+  pspawn start demo --local 2 --share data --share-read-only /usr/share/dict
+
+What processes print appears on standard output, what slaves write to standard error on standard error
+(with --json all on standard output), each line with its node in front; lines that repeat are counted.
+Whoever prints faster than is shown is held back.
 
 A host that cannot be started is reported with the step that failed, and skipped.
 Ctrl-C, SIGTERM and `pspawn stop` end the pool with all OS processes of its slaves: exit code 0.";

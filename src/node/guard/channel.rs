@@ -308,7 +308,7 @@ impl std::fmt::Debug for Channel {
 const HEAD_BYTES: usize = 5;
 
 /// Room for output is given in these steps.
-pub(crate) const OUTPUT_QUANTUM: usize = 64 << 10;
+pub(crate) const OUTPUT_QUANTUM: usize = 16 << 10;
 
 /// As many of them there is room for at first.
 pub(crate) const OUTPUT_QUANTUMS: usize = 4;

@@ -14,9 +14,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, W
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
-use super::{Said, bridge, pump};
+use super::{Said, pump};
 use crate::node::Node;
+use crate::node::connection::accept_tunnel;
 use crate::node::guard::channel::{OUTPUT_QUANTUM, OUTPUT_QUANTUMS, Parser, Type, head};
+use crate::node::stream::ByteStream;
 use crate::wire::Stream;
 
 /// A guard's standard input. Dropping it ends the slave and all that descends from it.
@@ -127,7 +129,8 @@ fn open(
     mut orders: mpsc::Sender<ToGuard>,
 ) -> WriteHalf<DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(TUNNEL_BYTES);
-    bridge::accept(node.clone(), theirs, said.slave);
+    let origin = format!("{}, through its launcher", said.slave);
+    actix_rt::spawn(accept_tunnel(node.clone(), ByteStream::whole(theirs), origin));
     let (mut from, to) = tokio::io::split(ours);
     actix_rt::spawn(async move {
         let mut read = vec![0; TUNNEL_BYTES];
