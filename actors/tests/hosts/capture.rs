@@ -15,7 +15,7 @@ pub(crate) struct Stream {
 /// All that a capture holds.
 pub(crate) struct Capture {
     pub(crate) streams: Vec<Stream>,
-    /// The protocol numbers of IP packets that are not TCP.
+    /// The protocol numbers of IP packets that are neither TCP nor the kernel's own talk about groups.
     pub(crate) others: Vec<u8>,
 }
 
@@ -94,11 +94,11 @@ struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// None if it is no IPv4; the protocol's number if it is no TCP.
+    /// None if it is none of ours; the protocol's number if it is no TCP.
     fn of(packet: &'a [u8]) -> Option<Result<Segment<'a>, u8>> {
         let ip = packet.get(14..).filter(|_| packet[12..14] == [8, 0])?;
         if ip[9] != TCP {
-            return Some(Err(ip[9]));
+            return (ip[9] != IGMP).then_some(Err(ip[9]));
         }
         // Shorter than the packet where Ethernet has filled it up.
         let tcp = &ip[usize::from(ip[0] & 15) * 4..usize::from(u16_at(ip, 2))];
@@ -155,6 +155,7 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 }
 
 const TCP: u8 = 6;
+const IGMP: u8 = 2;
 const SYN: u8 = 2;
 /// A record's text, and what encryption may add.
 const RECORD_BYTES_MAX: usize = (1 << 14) + 256;

@@ -49,6 +49,34 @@ fn however_the_master_ends_nothing_is_left_on_any_host() {
     }
 }
 
+/// One slave has its own connection to the master, the other only the tunnel through its ssh session.
+#[test]
+fn however_the_master_ends_a_slave_behind_a_tunnel_ends_too() {
+    let Some(hosts) = Hosts::up(3) else { return };
+    hosts.now("silent h3 h1");
+    for end in ["stop", "kill -9", "silence", "power off", "partition"] {
+        let pool = hosts.pool(&["h2", "h3"], &["--heartbeat", "200", "1500"]);
+        let begin = Instant::now();
+        match end {
+            "stop" => drop(hosts.run("h1", &["pspawn", "stop"]).with_code(0)),
+            "kill -9" => hosts.signal(&pool, Signal::KILL),
+            "silence" => hosts.signal(&pool, Signal::STOP),
+            "power off" => hosts.now("crash h1"),
+            _ => hosts.now("cut h1"),
+        }
+        hosts.until_nothing_is_left(&["h2", "h3"]);
+        let took = begin.elapsed();
+        println!("{end}, with a tunnel: nothing is left after {took:?}, the limit is {LIMIT:?}");
+        assert!(took < SILENCE_MAX + SLACK, "{end}: {took:?}");
+        if end == "silence" {
+            hosts.signal(&pool, Signal::KILL);
+        }
+        drop(pool);
+        hosts.now("crash h1");
+        hosts.now("boot h1");
+    }
+}
+
 /// With children that leave their session and do not listen.
 fn busy_pool(hosts: &Hosts) -> Started {
     let tick = ["--allow", "shell", "--heartbeat", "200", "1500"];

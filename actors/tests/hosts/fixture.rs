@@ -261,6 +261,15 @@ pub(crate) fn hosts_file(hosts: &[&str]) -> String {
     hosts.iter().map(|host| format!("{host}.\n")).collect()
 }
 
+/// How many tiles of the demo's picture this node has drawn, as its table says.
+pub(crate) fn tiles(demo: &Ended, node: &str) -> u32 {
+    let said = demo.out.lines().chain(demo.err.lines());
+    let mut words = said.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    words
+        .find_map(|words| (words.first() == Some(&node)).then(|| words.get(1)?.parse().ok())?)
+        .unwrap_or(0)
+}
+
 /// Whether a script of `tests/hosts/` can work here; if not, what is skipped is said where no harness hides it.
 pub(crate) fn able(words: &[&str], skipped: &str) -> bool {
     static SWEEP: Once = Once::new();

@@ -95,6 +95,27 @@ fn a_slave_that_is_killed_is_lost_and_leaves_nothing_on_its_host() {
     hosts.stop(pool);
 }
 
+/// What ssh is on either side belongs to the slave: it is its life line.
+#[test]
+fn without_its_ssh_session_a_slave_ends() {
+    let Some(hosts) = Hosts::up(4) else { return };
+    let pool = hosts.pool(&["h2", "h3", "h4"], &HEARTBEAT);
+    for host in ["h2", "h3"] {
+        hosts.leave_running(host, "setsid sleep 4711 & sleep 4712");
+        hosts.until_with_arg(host, "4711");
+    }
+    let client =
+        hosts.with_arg("h1", "h2").into_iter().find(|process| process.args[0].ends_with("ssh"));
+    client.expect("a client for h2").signal(Signal::KILL);
+    hosts.until_nothing_is_left(&["h2"]);
+    hosts.until_slaves(&["h3", "h4"]);
+    hosts.sh("h3", "pkill -KILL -f '[s]shd: root'");
+    hosts.until_nothing_is_left(&["h3"]);
+    hosts.until_slaves(&["h4"]);
+    hosts.computes("h4");
+    hosts.stop(pool);
+}
+
 /// A command that waits for a shell command, which runs on this slave.
 fn waiting_for(hosts: &Hosts, host: &str) -> Started {
     let node = format!("w@{host}");

@@ -31,7 +31,7 @@ fn between_hosts_there_is_nothing_but_ssh_and_tls() {
     hosts.now("capture off");
 
     let capture = Capture::read(&hosts.folder().join("capture.pcap"));
-    assert!(capture.others.is_empty(), "neither TCP: {:?}", capture.others);
+    assert!(capture.others.is_empty(), "packets of the protocols {:?}", capture.others);
     let (mut ssh, mut tls) = (0, 0);
     for stream in capture.streams.iter().filter(|stream| !stream.bytes.is_empty()) {
         let (from, to) = (stream.from, stream.to);
