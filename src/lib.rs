@@ -90,6 +90,7 @@ pub use term::{
     AutoShutdown, ChildCount, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, ExitReason,
     FileEntry, FileInfo, FileKind, Fingerprint, FingerprintError, Incarnation, Kind, NodeName,
     NodeNameError, Pid, Place, Ref, RestartType, Shutdown, SpecError, Strategy, Supervisor, To,
+    Via,
 };
 pub use wire::{KindInfo, Stream};
 

@@ -11,7 +11,7 @@ use crate::node::output::{OutputLine, Sink};
 use crate::node::terminal::{OutputFormat, Terminal};
 use crate::node::{Node, Outcome};
 use crate::runtime_file::RunningPool;
-use crate::term::{At, ExitReason, Fingerprint, HostId, NodeName, Pid};
+use crate::term::{At, ExitReason, Fingerprint, HostId, NodeName, Pid, Via};
 use crate::wire::greeting::Part;
 use crate::wire::{Answer, KindInfo, Query, Signal};
 
@@ -352,6 +352,12 @@ impl Pool {
             links.filter(|link| link.is_visible()).map(|link| link.peer).collect();
         nodes.sort_unstable();
         nodes
+    }
+
+    /// What carries the connection with that node, if there is one at this moment.
+    #[must_use]
+    pub fn via(&self, node: NodeName) -> Option<Via> {
+        self.node.peers().get(node)?.via()
     }
 
     pub(crate) fn local_node(&self) -> &Arc<Node> {

@@ -401,7 +401,8 @@ async fn hear(stream: &mut ByteStream, read: &mut BytesMut) -> Result<Greeting, 
 /// Serves a connection that is up until it is lost.
 async fn serve(upheld: Upheld, met: Met) {
     let Upheld { node, link } = &upheld;
-    let Met { stream: ByteStream { from, to }, read, them, ends } = met;
+    let Met { stream: ByteStream { via, from, to }, read, them, ends } = met;
+    link.set_via(via);
     info!(node.log, "node up"; "peer" => %them.node, "part" => ?them.part);
     if them.part != Part::Hidden {
         node.node_up(link);

@@ -50,7 +50,7 @@ use crate::launcher::{
     HostFailure, Image, Launcher, Local, Order, Silence, Ssh, StartFault, StartStep,
 };
 use crate::log;
-use crate::term::{At, NodeName};
+use crate::term::{At, NodeName, Via};
 use crate::wire::greeting::Part;
 use crate::wire::{Credentials, Stream};
 
@@ -616,7 +616,7 @@ fn through(tunnel: OwnedFd) -> std::io::Result<ByteStream> {
     let tunnel = UnixStream::from(tunnel);
     tunnel.set_nonblocking(true)?;
     let (from, to) = tokio::net::UnixStream::from_std(tunnel)?.into_split();
-    Ok(ByteStream::new(from, to))
+    Ok(ByteStream::new(Via::Launcher, from, to))
 }
 
 /// A master that has logged in here by ssh can most likely be called where it came from.

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::cell::{Rest, current, lock};
 use super::outlet::Outlet;
 use crate::core::credit::Tally;
-use crate::term::{Incarnation, NodeName};
+use crate::term::{Incarnation, NodeName, Via};
 use crate::wire::{Control, Head, PREFIX_BYTES, TooLong, frame, frame_control};
 
 /// A connection to another node: being made, up, or lost. A lost one never comes back; its successor
@@ -35,6 +35,8 @@ pub(crate) struct Link {
     heard: AtomicU64,
     /// The peer is up, and not hidden: its coming and going is news.
     visible: AtomicBool,
+    /// What carries it, once it is up.
+    via: OnceLock<Via>,
     /// What actors of this node print there.
     outlet: Arc<Outlet>,
     /// What of its actors' output was shown here.
@@ -91,6 +93,7 @@ impl Link {
             drained: Notify::new(),
             heard: AtomicU64::new(millis(now)),
             visible: AtomicBool::new(false),
+            via: OnceLock::new(),
             outlet: Arc::default(),
             shown: Mutex::default(),
         }
@@ -289,6 +292,14 @@ impl Link {
     /// The peer is up and not hidden.
     pub(crate) fn set_visible(&self) {
         self.visible.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_via(&self, via: Via) {
+        let _ = self.via.set(via); // a link comes up once
+    }
+
+    pub(crate) fn via(&self) -> Option<Via> {
+        self.via.get().copied()
     }
 
     pub(crate) fn is_visible(&self) -> bool {

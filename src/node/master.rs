@@ -429,7 +429,11 @@ impl Handler<StartSlave> for Master {
             let why = match timeout(after, called_back).await {
                 Ok(Ok(Ok(()))) => {
                     said.can_talk();
-                    plan.passed(StartStep::CallBack, "");
+                    let via = node.peers().get(name).and_then(|link| link.via());
+                    plan.passed(
+                        StartStep::CallBack,
+                        &via.map(|via| via.to_string()).unwrap_or_default(),
+                    );
                     return Ok(name);
                 }
                 Ok(Ok(Err(why))) => why,

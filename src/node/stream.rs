@@ -5,9 +5,12 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::TcpStream;
 
+use crate::term::Via;
+
 /// A byte stream in both directions. The halves are apart, so that reading and writing never wait for
 /// each other.
 pub(crate) struct ByteStream {
+    pub(crate) via: Via,
     pub(crate) from: From,
     pub(crate) to: To,
 }
@@ -21,25 +24,27 @@ pub(crate) type To = Box<dyn AsyncWrite + Send + Unpin>;
 impl ByteStream {
     /// A stream of two halves that come from elsewhere, of pipes say.
     pub(crate) fn new(
+        via: Via,
         from: impl AsyncRead + Send + Unpin + 'static,
         to: impl AsyncWrite + Send + Unpin + 'static,
     ) -> ByteStream {
-        ByteStream { from: Box::new(from), to: Box::new(to) }
+        ByteStream { via, from: Box::new(from), to: Box::new(to) }
     }
 
     /// Plain TCP, whose halves need no lock. Nothing waits for more to be said.
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<ByteStream> {
         stream.set_nodelay(true)?;
         let (from, to) = stream.into_split();
-        Ok(ByteStream::new(from, to))
+        Ok(ByteStream::new(Via::Loopback, from, to))
     }
 
     /// A stream that cannot be taken apart by itself.
     pub(crate) fn whole(
+        via: Via,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> ByteStream {
         let (from, to) = split(stream);
-        ByteStream::new(from, to)
+        ByteStream::new(via, from, to)
     }
 
     /// Writes all of it, and through what encrypts it, too.

@@ -35,7 +35,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use super::cell::lock;
 use super::stream::ByteStream;
-use crate::term::{Fingerprint, NodeName};
+use crate::term::{Fingerprint, NodeName, Via};
 use crate::wire::Credentials;
 use crate::wire::greeting::{Channel, Hello, Part, Refusal};
 
@@ -258,7 +258,7 @@ pub(crate) async fn accept(
         (false, None) => return Err(io::Error::other("no certificate was shown")),
         (true, _) => Entry::Attaches,
     };
-    Ok(Secured { stream: ByteStream::whole(stream), channel, entry })
+    Ok(Secured { stream: ByteStream::whole(Via::Tls, stream), channel, entry })
 }
 
 async fn dial(
@@ -270,7 +270,7 @@ async fn dial(
     let stream = TlsConnector::from(config).connect(name, stream).await?;
     let connection = stream.get_ref().1;
     let channel = channel_of(|out| connection.export_keying_material(out, LABEL, None))?;
-    Ok(Secured { stream: ByteStream::whole(stream), channel, entry: Entry::Anyone })
+    Ok(Secured { stream: ByteStream::whole(Via::Tls, stream), channel, entry: Entry::Anyone })
 }
 
 fn channel_of(

@@ -13,6 +13,7 @@ mod node;
 mod pid;
 mod supervisor;
 mod to;
+mod via;
 
 pub(crate) use at::{At, HostId};
 pub(crate) use child::Args;
@@ -28,3 +29,4 @@ pub use node::{NodeName, NodeNameError};
 pub use pid::{Incarnation, Pid, Ref};
 pub use supervisor::{AutoShutdown, SpecError, Strategy, Supervisor};
 pub use to::To;
+pub use via::Via;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use futures::future::join_all;
-use pspawn::{Cookie, Error, HostFailure, NodeName, Pool, StartError, StartEvent, StartStep};
+use pspawn::{Cookie, Error, HostFailure, NodeName, Pool, StartError, StartEvent, StartStep, Via};
 use serde_json::{Value as Json, json};
 
 use super::hosts::Hosts;
@@ -79,7 +79,7 @@ async fn examine(pool: &Pool, node: NodeName) -> Result<Health, Error> {
     let vitals = os.send(Vitals).await?;
     let half = i64::try_from(begin.elapsed().as_micros() / 2).unwrap_or_default();
     let clock_micros = vitals.unix_micros - (before + half);
-    Ok(Health { round_trip, clock_micros, cores: vitals.cores, load: None })
+    Ok(Health { round_trip, clock_micros, cores: vitals.cores, load: None, via: pool.via(node) })
 }
 
 fn unix_micros() -> i64 {
@@ -109,6 +109,7 @@ struct Health {
     clock_micros: i64,
     cores: u32,
     load: Option<f64>,
+    via: Option<Via>,
 }
 
 impl Charts {
@@ -197,6 +198,7 @@ impl Chart {
             "sick": self.sick,
             "node": self.up.map(|(node, _)| node.to_string()),
             "up_after_ms": self.up.map(|(_, after)| millis(after)),
+            "via": self.health.and_then(|health| health.via).map(|via| via.to_string()),
             "round_trip_ms": self.health.map(|health| millis(health.round_trip)),
             "clock_ahead_ms": self.health.map(|health| milliseconds(health.clock_micros)),
             "cores": self.health.map(|health| health.cores),
@@ -219,7 +221,7 @@ fn table(charts: &[Chart]) -> String {
     for head in &heads {
         text += &format!("  {head}");
     }
-    text += &format!("  {:>10}  {:>9}  cores  load{PLAIN}\n", "round trip", "clock");
+    text += &format!("  {:>8}  {:>10}  {:>9}  cores  load{PLAIN}\n", "via", "round trip", "clock");
     for chart in charts {
         text += &format!("{:wide$}", chart.host);
         for (step, head) in StartStep::ALL.into_iter().zip(&heads) {
@@ -230,11 +232,12 @@ fn table(charts: &[Chart]) -> String {
             };
             text += &format!("  {colour}{mark:<0$}{PLAIN}", head.len());
         }
-        if let Some(Health { round_trip, clock_micros, cores, load }) = chart.health {
+        if let Some(Health { round_trip, clock_micros, cores, load, via }) = chart.health {
+            let via = via.map(|via| via.to_string()).unwrap_or_default();
             let round_trip = format!("{:.2} ms", round_trip.as_secs_f64() * 1000.0);
             let clock = format!("{:+.0} ms", milliseconds(clock_micros) + 0.0);
             let load = load.map(|load| format!("{load:.2}")).unwrap_or_default();
-            text += &format!("  {round_trip:>10}  {clock:>9}  {cores:>5}  {load:>4}");
+            text += &format!("  {via:>8}  {round_trip:>10}  {clock:>9}  {cores:>5}  {load:>4}");
         }
         text.truncate(text.trim_end().len());
         text.push('\n');

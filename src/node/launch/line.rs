@@ -19,6 +19,7 @@ use crate::node::Node;
 use crate::node::connection::accept_tunnel;
 use crate::node::guard::channel::{OUTPUT_QUANTUM, OUTPUT_QUANTUMS, Parser, Type, head};
 use crate::node::stream::ByteStream;
+use crate::term::Via;
 use crate::wire::Stream;
 
 /// A guard's standard input. Dropping it ends the slave and all that descends from it.
@@ -130,7 +131,7 @@ fn open(
 ) -> WriteHalf<DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(TUNNEL_BYTES);
     let origin = format!("{}, through its launcher", said.slave);
-    actix_rt::spawn(accept_tunnel(node.clone(), ByteStream::whole(theirs), origin));
+    actix_rt::spawn(accept_tunnel(node.clone(), ByteStream::whole(Via::Launcher, theirs), origin));
     let (mut from, to) = tokio::io::split(ours);
     actix_rt::spawn(async move {
         let mut read = vec![0; TUNNEL_BYTES];

@@ -14,7 +14,7 @@ use crate::node::output::Sink;
 use crate::node::stream::MakeStream;
 use crate::node::terminal::OutputFormat;
 use crate::node::{Node, Outcome, connection};
-use crate::term::{At, HostId};
+use crate::term::{At, HostId, Via};
 use crate::wire::{Answer, Query};
 
 #[test]
@@ -128,10 +128,10 @@ fn a_call_back_that_no_address_takes_goes_through_the_launcher() {
         let accepting = hosts.b.clone();
         // The master takes it in on its own IO thread, as a launcher does.
         hosts.b.on_io(async move {
-            let tunnel = ByteStream::whole(theirs);
+            let tunnel = ByteStream::whole(Via::Launcher, theirs);
             connection::accept_tunnel(accepting, tunnel, "launcher of a@h".to_owned()).await;
         });
-        let fallback: MakeStream = Box::new(move || Ok(ByteStream::whole(ours)));
+        let fallback: MakeStream = Box::new(move || Ok(ByteStream::whole(Via::Launcher, ours)));
         hosts.a.call_back(hosts.b.name, at, Some(fallback));
         assert_eq!(hosts.kinds_of_b().await, Ok(()));
         hosts.stop();
@@ -306,7 +306,6 @@ fn config(text: &str, host: &str) -> Config {
         program: None,
         args: Vec::new(),
         launching: crate::node::launch::Launching::default(),
-        shares: Arc::default(),
         shares: Arc::default(),
     }
 }
