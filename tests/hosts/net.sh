@@ -43,7 +43,12 @@ able() {
     [ -z "$missing" ] || { say "hosts need$missing"; return 77; }
     [ "${1-}" != delay ] || command -v python3 >/dev/null || { say "delays need python3"; return 77; }
     unshare --net --mount --uts --pid --fork true 2>/dev/null || { say "hosts need namespaces, which this container forbids"; return 77; }
-    unshare --net ip link add one type veth peer name two 2>/dev/null || { say "hosts need veth devices, which this kernel lacks"; return 77; }
+    unshare --net sh -ec "ip link add one type veth peer name two; ip link add br0 type bridge" 2>/dev/null ||
+        { say "hosts need veth and bridge devices, which this kernel lacks"; return 77; }
+    unshare --net sh -ec "ip link add one type veth peer name two; tc qdisc add dev one clsact
+        tc filter add dev one egress pref 1 protocol all bpf direct-action bytecode '1,6 0 0 2'
+        tc qdisc add dev one root tbf rate 1mbit burst 128kb latency 400ms" 2>/dev/null ||
+        { say "hosts need tc's clsact, bpf and tbf, which this kernel lacks"; return 77; }
 }
 
 # --- a host's life ---------------------------------------------------------------------------------
