@@ -499,6 +499,7 @@ impl PoolBuilder {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             workers: self.workers,
             listen_tls: self.listen_tls,
+            likely_ip: None,
             host: self.host,
             credentials: None,
             authority: None,

@@ -84,7 +84,6 @@ fn on_a_host_that_cannot_reach_the_master() {
 
 /// A command is a node of its own, on the master's host.
 #[test]
-#[ignore = "commands do not reach such a slave yet: `w@h3 is down, or not in the pool`"]
 fn commands_reach_a_slave_that_cannot_reach_their_host() {
     let Some(hosts) = Hosts::up(3) else { return };
     hosts.now("silent h3 h1");

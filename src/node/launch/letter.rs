@@ -86,10 +86,17 @@ fn own_address(theirs: SocketAddr, port: u16) -> Option<SocketAddr> {
     (!ip.is_loopback()).then(|| SocketAddr::new(ip, port))
 }
 
+/// The two ends of the ssh session that this OS process was started in: the other one, and ours.
+pub(super) fn login_ends() -> Option<(IpAddr, IpAddr)> {
+    let words = std::env::var("SSH_CONNECTION").ok()?;
+    let mut words = words.split(' ');
+    let theirs = words.next()?.parse().ok()?;
+    Some((theirs, words.nth(1)?.parse().ok()?))
+}
+
 /// A master that has logged in here by ssh can most likely be called where it came from.
 pub(super) fn with_login_address(mut at: At) -> At {
-    let came_from = std::env::var("SSH_CONNECTION").ok();
-    let came_from = came_from.as_deref().and_then(|words| words.split(' ').next()?.parse().ok());
+    let came_from = login_ends().map(|(theirs, _)| theirs);
     let port = at.remote.first().map(SocketAddr::port);
     at.remote.retain(|address| address.ip() != NOWHERE);
     if let (Some(ip), Some(port)) = (came_from, port) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use slog::crit;
 
-use super::letter::{Letter, with_login_address};
+use super::letter::{Letter, login_ends, with_login_address};
 use super::{ANY_ADDRESS, Launching};
 use crate::log;
 use crate::node::ambient::set_default_node;
@@ -74,6 +74,7 @@ fn work() -> i32 {
         cookie: letter.cookie,
         listen: loopback,
         listen_tls: letter.listens.then_some(ANY_ADDRESS),
+        likely_ip: login_ends().map(|(_, ours)| ours),
         host: own_host(),
         credentials: letter.credentials,
         authority: None,
