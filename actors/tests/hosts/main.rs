@@ -11,6 +11,7 @@ mod fixture;
 
 mod ends;
 mod faults;
+mod files;
 mod partitions;
 mod plain;
 mod secrets;
