@@ -55,7 +55,7 @@ pub(super) async fn doctor(args: Doctor) -> Result<(), Error> {
     }
     let text = match args.json || !stdout().is_terminal() {
         true => charts.iter().map(|chart| format!("{}\n", chart.json())).collect(),
-        false => table(&charts),
+        false => table(&charts, columns()),
     };
     print(&text)?;
     stopped?;
@@ -212,25 +212,37 @@ fn milliseconds(micros: i64) -> f64 {
     micros as f64 / 1000.0
 }
 
-/// For people: a row a host, and below it what is wrong.
-fn table(charts: &[Chart]) -> String {
+/// For people: a row a host, with a column a step where there is room, and below it what is wrong.
+fn table(charts: &[Chart], columns: usize) -> String {
+    let heads = StartStep::ALL.map(|step| step.to_string());
     let names = charts.iter().map(|chart| chart.host.chars().count());
     let wide = names.max().unwrap_or_default().max("host".len());
-    let heads = StartStep::ALL.map(|step| step.to_string());
+    let steps_wide = heads.iter().map(|head| head.len() + 2).sum::<usize>();
+    let each = wide + steps_wide + VITALS_WIDE <= columns;
     let mut text = format!("{BOLD}{:wide$}", "host");
-    for head in &heads {
-        text += &format!("  {head}");
+    if each {
+        text.extend(heads.iter().map(|head| format!("  {head}")));
+    } else {
+        text += &format!("  {:SHORT_WIDE$}", "steps");
     }
     text += &format!("  {:>8}  {:>10}  {:>9}  cores  load{PLAIN}\n", "via", "round trip", "clock");
     for chart in charts {
         text += &format!("{:wide$}", chart.host);
-        for (step, head) in StartStep::ALL.into_iter().zip(&heads) {
-            let (colour, mark) = match chart.state(step) {
-                Some(true) => (GREEN, "ok"),
-                Some(false) => (RED, "FAILS"),
-                None => (DIM, "-"),
+        if each {
+            for (step, head) in StartStep::ALL.into_iter().zip(&heads) {
+                let (colour, mark) = match chart.state(step) {
+                    Some(true) => (GREEN, "ok"),
+                    Some(false) => (RED, "FAILS"),
+                    None => (DIM, "-"),
+                };
+                text += &format!("  {colour}{mark:<0$}{PLAIN}", head.len());
+            }
+        } else {
+            let (colour, mark) = match &chart.failed {
+                Some(failure) => (RED, format!("{} FAILS", failure.step)),
+                None => (GREEN, "all ok".to_owned()),
             };
-            text += &format!("  {colour}{mark:<0$}{PLAIN}", head.len());
+            text += &format!("  {colour}{mark:SHORT_WIDE$}{PLAIN}");
         }
         if let Some(Health { round_trip, clock_micros, cores, load, via }) = chart.health {
             let via = via.map(|via| via.to_string()).unwrap_or_default();
@@ -265,6 +277,21 @@ fn table(charts: &[Chart]) -> String {
     text
 }
 
+/// How wide the terminal is.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(stdout());
+    size.map_or(COLUMNS, |size| match size.ws_col {
+        0 => COLUMNS,
+        columns => columns.into(),
+    })
+}
+
+/// Of a terminal that does not say.
+const COLUMNS: usize = 80;
+/// What follows the steps in a row.
+const VITALS_WIDE: usize = 49;
+/// What stands for all steps where there is no room for each: `call back FAILS`.
+const SHORT_WIDE: usize = 15;
 /// The shortest of so many counts.
 const ROUND_TRIPS: usize = 5;
 /// Clocks that differ by more are worth a word.

@@ -23,8 +23,6 @@ mod board;
 pub(super) struct Start {
     /// The pool's name, the first part of its nodes' names
     name: String,
-    #[command(flatten)]
-    hosts: Hosts,
     /// Words for the end of each slave's command line
     #[arg(long, value_name = "STR", allow_hyphen_values = true)]
     args: Option<String>,
@@ -60,6 +58,8 @@ pub(super) struct Start {
     /// built on the same version of pspawn
     #[arg(last = true, value_name = "PROGRAM")]
     program: Vec<String>,
+    #[command(flatten)]
+    hosts: Hosts,
 }
 
 pub(super) async fn start(args: Start) -> Result<(), Error> {
@@ -180,6 +180,9 @@ Examples:
   pspawn start demo                           a slave on every host in .hosts.erlang
   pspawn start demo --hosts farm.hosts --min-nodes 3
   pspawn start demo --local 4 -- ./my-node    slaves that run a program of your own
+  pspawn start demo --ssh 'ssh -F farm_config'   hosts by another ssh configuration
+  pspawn start demo --slurm --nodes 3         a slave on each of three nodes of a Slurm cluster
+  pspawn start demo --hosts pods --launcher 'kubectl exec -i {host} -- {pspawn}'
   pspawn start demo --local 1 --heartbeat 50 300
   pspawn start demo --local 2 --json | jq .line
   pspawn start demo --local 2 --share data --share-read-only /usr/share/dict
@@ -188,5 +191,6 @@ What processes print appears on standard output, what slaves write to standard e
 (with --json all on standard output), each line with its node in front; lines that repeat are counted.
 Whoever prints faster than is shown is held back.
 
-A host that cannot be started is reported with the step that failed, and skipped.
+A host that cannot be started is reported with the step that failed and what to do, and skipped; `pspawn doctor` tries
+them all. More in docs/hosts.md.
 Ctrl-C, SIGTERM and `pspawn stop` end the pool with all OS processes of its slaves: exit code 0.";
