@@ -46,6 +46,19 @@ impl Members {
         Some(self.list.remove(at))
     }
 
+    /// Puts those that are named into the order of their names in `order`, on the places that they have among them (H12:
+    /// nodes that are started at once come up in any order). The others stay where they are.
+    pub(crate) fn arrange(&mut self, order: &[NodeName]) {
+        let named = |member: &Member| order.iter().position(|name| *name == member.name);
+        let places: Vec<usize> =
+            (0..self.list.len()).filter(|at| named(&self.list[*at]).is_some()).collect();
+        let mut moved: Vec<Member> = places.iter().map(|at| self.list[*at].clone()).collect();
+        moved.sort_by_key(named);
+        for (at, member) in places.into_iter().zip(moved) {
+            self.list[at] = member;
+        }
+    }
+
     /// Notes what a member says of itself; false if it is none: a report may be on its way while
     /// its node leaves, and must not bring it back (in OTP it crashes the pool master, P20).
     pub(crate) fn report(&mut self, name: NodeName, report: LoadReport, now: Duration) -> bool {
@@ -214,6 +227,16 @@ mod tests {
         assert!(members.leave(node("a@h")).is_none());
         assert!(members.join(node("a@h"), Incarnation(1), 4, None));
         assert_eq!(names(&members), ["m@h", "b@h", "a@h"], "P23: at the tail");
+    }
+
+    #[test]
+    fn members_that_are_named_take_their_order_and_the_others_stay() {
+        let mut members = Members::default();
+        for name in ["m@h", "c@h", "x@h", "a@h", "b@h"] {
+            members.join(node(name), Incarnation(1), 4, None);
+        }
+        members.arrange(&["a@h", "b@h", "gone@h", "c@h"].map(node));
+        assert_eq!(names(&members), ["m@h", "a@h", "x@h", "b@h", "c@h"], "H12");
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl Placement {
         self.members.join(name, incarnation, cores, at)
     }
 
+    /// See [`Members::arrange`].
+    pub(crate) fn arrange(&mut self, order: &[NodeName]) {
+        self.members.arrange(order);
+    }
+
     /// See [`Members::leave`].
     pub(crate) fn leave(&mut self, name: NodeName) -> Option<Member> {
         self.members.leave(name)

@@ -448,6 +448,22 @@ impl Handler<StartSlave> for Master {
     }
 }
 
+/// These are to be listed in this order.
+pub(crate) struct Arrange(pub(crate) Vec<NodeName>);
+
+impl Message for Arrange {
+    type Result = ();
+}
+
+impl Handler<Arrange> for Master {
+    type Result = ();
+
+    fn handle(&mut self, Arrange(order): Arrange, _: &mut Context<Self>) {
+        self.placement.arrange(&order);
+        self.tell_members();
+    }
+}
+
 /// A slave's OS processes are gone.
 struct SlaveGone {
     name: NodeName,

@@ -65,7 +65,7 @@ use self::config::Config;
 use self::keeper::Keeper;
 use self::launch::Plan;
 use self::load::{Blocking, RunQueue, Sampler};
-use self::master::{Master, StartSlave};
+use self::master::{Arrange, Master, StartSlave};
 use self::names::Names;
 use self::peers::Peers;
 use self::role::RoleEvent;
@@ -418,6 +418,13 @@ impl Node {
                 Err(_) => Err(failed("the pool has stopped")),
             },
             None => Err(failed("only a master starts slaves")),
+        }
+    }
+
+    /// Has the slaves listed in this order.
+    pub(crate) async fn arrange(&self, order: Vec<NodeName>) {
+        if let Some(master) = self.hands.get().and_then(|hands| hands.master.as_ref()) {
+            let _ = master.send(Arrange(order)).await; // one that has ended lists nobody
         }
     }
 

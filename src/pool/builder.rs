@@ -392,6 +392,9 @@ impl PoolBuilder {
             }
         });
         let started = join_all(starts).await;
+        node.get()
+            .arrange(started.iter().filter_map(|start| start.as_ref().ok()).copied().collect())
+            .await;
         let wanted = self.min_nodes.unwrap_or(usize::from(!started.is_empty()));
         let up = started.iter().filter(|start| start.is_ok()).count();
         let failures: Vec<HostFailure> = started.into_iter().filter_map(Result::err).collect();
