@@ -218,7 +218,7 @@ enum Unmet {
     /// No connection came about; what was tried is noted elsewhere.
     #[error("not reached")]
     NoWay,
-    #[error("it is not connected with it, or hung up")]
+    #[error("the node is not connected with it, or hung up")]
     NotPassedOn,
 }
 
@@ -486,7 +486,7 @@ async fn serve(upheld: Upheld, met: Met) {
     let Upheld { node, link } = &upheld;
     let Met { stream: ByteStream { via, from, to }, read, them, ends } = met;
     link.set_via(via);
-    info!(node.log, "node up"; "peer" => %them.node, "part" => ?them.part);
+    info!(node.log, "node up"; "peer" => %them.node, "part" => ?them.part, "via" => %via);
     if them.part != Part::Hidden {
         node.node_up(link);
     }

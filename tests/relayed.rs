@@ -1,15 +1,18 @@
 //! Nodes that cannot reach each other, and talk through their master: as nodes do that can; and those that
 //! abuse it.
 //!
-//! The nodes are in one OS process. Each takes itself for alone on its host, and none listens for other hosts.
+//! Most of the nodes are in one OS process. Each takes itself for alone on its host, and none listens for other
+//! hosts.
 
 mod enemy;
 mod support;
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use futures::executor::block_on;
 use futures::future::join;
+use pspawn::launcher::{Launcher, Order as LaunchOrder, StartFault};
 use pspawn::prelude::*;
 use pspawn::{Cookie, FreeNode, PoolBuilder, RunningPool, Value, Via};
 use rmpv::Value::{Array, Binary, Map};
@@ -44,6 +47,11 @@ async fn work_on(ctx: Ctx, node: NodeName) -> Option<u32> {
     job.send(Work).await.ok()
 }
 
+/// What carries the connection of its node with that one.
+async fn via_to(ctx: Ctx, node: NodeName) -> Option<String> {
+    ctx.pool().via(node).map(|via| via.to_string())
+}
+
 #[derive(Message, Serialize, Deserialize)]
 #[rtype(result = "()")]
 struct Load(u32, Value);
@@ -70,7 +78,7 @@ async fn take(mut ctx: Ctx, from: NodeName, count: u32) -> u32 {
     }
     count
 }
-remote_fn!("relayed": work_on, flood, take);
+remote_fn!("relayed": work_on, via_to, flood, take);
 
 /// A master, and two nodes that have no way to each other.
 struct Apart {
@@ -156,6 +164,70 @@ fn ties_hold_and_break_with_the_real_reason_or_the_connection() {
     });
 }
 
+/// Starts each slave in a network of its own, without any way out.
+struct OwnNetwork(&'static [&'static str]);
+
+impl OwnNetwork {
+    /// None where users may not make namespaces.
+    fn found() -> Option<OwnNetwork> {
+        const WAYS: [&[&str]; 2] = [&["unshare", "-n", "--"], &["unshare", "-rn", "--"]];
+        let works = |words: &&&[&str]| {
+            let ran = Command::new(words[0]).args(&words[1..]).arg("true").output();
+            ran.is_ok_and(|ran| ran.status.success())
+        };
+        WAYS.iter().find(works).map(|words| OwnNetwork(words))
+    }
+}
+
+impl Launcher for OwnNetwork {
+    fn name(&self) -> &str {
+        "unshare"
+    }
+
+    fn command(&self, order: &LaunchOrder<'_>) -> Result<Command, StartFault> {
+        let mut command = Command::new(self.0[0]);
+        command.args(&self.0[1..]).args(order.program_words());
+        Ok(command)
+    }
+
+    fn ships(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn slaves_in_networks_of_their_own_talk_through_launchers_and_master() {
+    let Some(launcher) = OwnNetwork::found() else {
+        eprintln!("!! SKIPPED: this machine has no `unshare` with a network of its own");
+        return;
+    };
+    block_on(async {
+        let mut pool = TestPool::start_with(0, |builder| {
+            builder.hosts(["there", "elsewhere"]).min_nodes(2).launcher(launcher)
+        })
+        .await;
+        let [one, two] = pool.slaves().await[..] else { panic!("two slaves") };
+        assert_eq!(pool.via(one), Some(Via::Launcher));
+        assert_eq!(work(&pool, one, two).await, Some(1));
+        let via = pool.call_on::<Option<String>>(one, "relayed", "via_to", (two,)).await.unwrap();
+        assert_eq!(via.result().await, Ok(Some("relay".to_owned())));
+
+        let (here, linked) = (pool.puppet(one).await, pool.puppet(two).await);
+        pool.order(here, Order::Trap(true)).await;
+        pool.link(here, linked).await;
+        pool.inbox.exit(linked, ExitReason::Kill);
+        let Done::Exited(exited) = pool.order(here, Order::NextExit).await else { panic!() };
+        assert_eq!((exited.pid, exited.reason), (linked, ExitReason::Killed));
+
+        let linked = pool.puppet(two).await;
+        pool.link(here, linked).await;
+        pool.kill(two).await;
+        let Done::Exited(exited) = pool.order(here, Order::NextExit).await else { panic!() };
+        assert_eq!((exited.pid, exited.reason), (linked, ExitReason::NoConnection));
+        pool.stop().await;
+    });
+}
+
 #[test]
 fn a_connection_that_is_cut_is_made_again_also_from_both_ends_at_once() {
     block_on(async {
@@ -197,6 +269,8 @@ fn it_ends_with_the_connection_to_the_master() {
     block_on(async {
         let mut apart = Apart::new().await;
         let (one, two) = apart.names();
+        // What it has been told before an answer of its master it knows.
+        assert_eq!(apart.two.pool().nodes().await.unwrap().len(), 3);
         let mut near = apart.two.pool().mailbox();
         let far = near.spawn_fn("support", "puppet", (near.pid(),)).on(one).await.unwrap();
         near.monitor(far);
@@ -314,7 +388,8 @@ fn a_node_that_relays_what_it_may_not_is_dropped_and_nobody_else() {
     // The streams of others, its own twice, more than there is credit for, and what nobody has sent.
     let own = |number| stream("enemy@nowhere", number);
     let piece = piece(&[7; 32 << 10]);
-    let offences: [(&[(&str, Value, Value)], &str); 6] = [
+    type Sent = (&'static str, Value, Value);
+    let offences: [(&[Sent], &str); 6] = [
         (&[(MATE, stream(one, 1), "Open".into())], "a relayed stream of others"),
         (&[(MATE, own(1), "Open".into()), (one, own(1), "Open".into())], "stream of others"),
         (&[(MATE, own(2), "Open".into()), (MATE, own(2), "Open".into())], "stream twice"),
@@ -397,7 +472,9 @@ impl Mate {
         let (attaching, name) = (pool.clone(), MATE.parse().unwrap());
         let attached = std::thread::spawn(move || block_on(attaching.attach(name, local)).unwrap());
         // Nobody asks who can start the same what it can start.
-        let at = Some(At { host: [9; 16], local, remote: Vec::new() });
+        // Nor does anybody get to its other address.
+        let nowhere = TcpListener::bind(LOOPBACK).unwrap().local_addr().unwrap();
+        let at = Some(At { host: [9; 16], local, remote: vec![nowhere] });
         let mut me = Hello::of(MATE);
         let (mut enemy, _) = Enemy::dialed(&listener, COOKIE, |them| {
             me = Hello { at, digest: them.digest.clone(), ..me.clone() };
