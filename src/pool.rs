@@ -101,7 +101,11 @@ impl Pool {
             return Err(StartError::Unreachable { master, address, why: why.to_owned() });
         }
         let name = format!("hidden-{}", std::process::id());
-        let mut config = PoolBuilder::new(&name).cookie(running.cookie).config()?;
+        let mut builder = PoolBuilder::new(&name).cookie(running.cookie);
+        if let Some((tick, silence_max)) = running.heartbeat {
+            builder = builder.heartbeat(tick, silence_max);
+        }
+        let mut config = builder.config()?;
         config.part = Part::Hidden;
         config.workers = 1;
         config.output = output;

@@ -38,6 +38,8 @@ pub struct RunningPool {
     pub os_pid: u32,
     /// The secret that the master asks for.
     pub cookie: Cookie,
+    /// Its [heartbeat](crate::PoolBuilder::heartbeat), if it is not the default.
+    pub heartbeat: Option<(Duration, Duration)>,
 }
 
 impl RunningPool {
@@ -71,6 +73,7 @@ impl RunningPool {
             os_pid: self.os_pid,
             os_start,
             cookie: self.cookie,
+            heartbeat: self.heartbeat,
         };
         let text = serde_json::to_string_pretty(&entry)
             .map_err(|error| failed(&path, io::Error::from(error)))?;
@@ -267,6 +270,7 @@ struct Entry {
     /// When the OS process began, in clock ticks since the machine did.
     os_start: u64,
     cookie: Cookie,
+    heartbeat: Option<(Duration, Duration)>,
 }
 
 impl Entry {
@@ -293,8 +297,8 @@ impl Entry {
 
 impl From<Entry> for RunningPool {
     fn from(entry: Entry) -> RunningPool {
-        let Entry { name, master, address, os_pid, os_start: _, cookie } = entry;
-        RunningPool { name, master, address, os_pid, cookie }
+        let Entry { name, master, address, os_pid, os_start: _, cookie, heartbeat } = entry;
+        RunningPool { name, master, address, os_pid, cookie, heartbeat }
     }
 }
 
@@ -493,6 +497,7 @@ mod tests {
             address: "[::1]:4369".parse().unwrap(),
             os_pid,
             cookie: Cookie::new("topsecret"),
+            heartbeat: None,
         }
     }
 

@@ -511,6 +511,7 @@ async fn a_lost_master_is_an_error_and_no_wait() {
         address: pool.address(),
         os_pid: std::process::id(),
         cookie: cookie.clone(),
+        heartbeat: None,
     };
     let hidden = Pool::connect(running).await.expect("the master answers");
     let mut reader = hidden.files().open("long").await.expect("it is there");

@@ -72,6 +72,7 @@ fn running(pool: &Pool) -> RunningPool {
         address: pool.address(),
         os_pid: std::process::id(),
         cookie: Cookie::new(COOKIE),
+        heartbeat: None,
     }
 }
 

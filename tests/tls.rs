@@ -133,6 +133,7 @@ fn a_command_has_no_way_to_a_master_of_another_host() {
         address: "192.0.2.1:4711".parse().unwrap(),
         os_pid: 0,
         cookie: Cookie::new(COOKIE),
+        heartbeat: None,
     };
     let refused = block_on(Pool::connect(running)).unwrap_err().to_string();
     assert!(refused.contains("192.0.2.1:4711") && refused.contains("own host only"), "{refused}");
@@ -269,6 +270,7 @@ fn running(pool: &Pool) -> RunningPool {
         address: pool.address(),
         os_pid: std::process::id(),
         cookie: Cookie::new(COOKIE),
+        heartbeat: None,
     }
 }
 

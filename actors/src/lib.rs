@@ -21,6 +21,7 @@
 //! | addresses in messages, links | [`relay`] |
 //! | functions of one line, and one that crashes | [`math`] |
 //! | a function that waits for files, and one whose end says why it failed | [`text`] |
+//! | functions that read the master's files, wherever they run | [`shared`] |
 //! | a function that computes for long and is a good neighbour | [`primes`] |
 //! | the same with results as messages: what `pspawn demo` draws | [`mandelbrot`] |
 //! | OS processes that end with their actor; what must not be started by anybody | [`shell`] |
@@ -35,5 +36,6 @@ pub mod os;
 pub mod primes;
 pub mod relay;
 pub mod scenario;
+pub mod shared;
 pub mod shell;
 pub mod text;

@@ -118,7 +118,8 @@ fn a_slave_reads_what_the_master_shares_and_nothing_else() {
 #[test]
 fn the_help_of_every_command_has_examples() {
     let account = Account::new();
-    let commands = ["demo", "start", "node", "nodes", "kinds", "spawn", "attach", "kill", "stop"];
+    let commands =
+        ["demo", "doctor", "start", "node", "nodes", "kinds", "spawn", "attach", "kill", "stop"];
     for command in commands {
         let ended = account.run(&[command, "--help"]).with_code(0);
         let (_, examples) = ended.out.split_once("Examples:").expect(command);

@@ -190,6 +190,38 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_has_used_for_long_is_swept_when_there_is_something_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str, days: u32| {
+            let file = std::fs::File::create(folder.path().join(name)).unwrap();
+            let day = std::time::Duration::from_secs(24 * 3600);
+            file.set_modified(file.metadata().unwrap().modified().unwrap() - day * days).unwrap();
+        };
+        at("pspawn-old", 40);
+        at("pspawn-young", 20);
+        at(".ship.left", 1);
+        at(".ship.busy", 0);
+        at("notes", 400);
+        let program = b"#!/bin/sh\nexit 0\n";
+        let (bytes, node) = (program.len() as u64, "w@h".parse().unwrap());
+        let sha256 = sha256(program);
+        let line = first_line(&sha256, bytes, folder.path().to_str(), node, &[]).unwrap();
+        let mut shell = Command::new("sh")
+            .args(["-c", READ_SCRIPT])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        shell.stdin.take().unwrap().write_all(&[&line[..], program].concat()).unwrap();
+        assert!(shell.wait().unwrap().success());
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let mut left: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, [".ship.busy", "notes", &format!("pspawn-{sha256}"), "pspawn-young"]);
+    }
+
+    #[test]
     fn what_a_login_says_is_none_of_ours() {
         for line in
             ["", "Welcome!", "pspawn-ship 2 HAVE", "pspawn-ship 1 DANCE", "pspawn-ship 1 SHELL x"]

@@ -1,6 +1,6 @@
 //! A node's settings: every deadline and every bound in one place.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Where it listens for nodes of other hosts, by TLS; none: nowhere.
     pub(crate) listen_tls: Option<SocketAddr>,
+    /// An address at which nodes of other hosts most likely reach it, if it listens at all of its own.
+    pub(crate) likely_ip: Option<IpAddr>,
     /// Which nodes share its loopback.
     pub(crate) host: HostId,
     /// What it proves itself with to nodes of other hosts, from the start.

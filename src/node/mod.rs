@@ -363,7 +363,12 @@ impl Node {
 
     /// Where it is, as far as it knows itself.
     pub(crate) fn at(&self) -> At {
-        let remote = self.tls_address.into_iter().collect();
+        let mut remote: Vec<SocketAddr> = self.tls_address.into_iter().collect();
+        if let (Some(any), Some(ip)) = (self.tls_address, self.config.likely_ip)
+            && any.ip().is_unspecified()
+        {
+            remote.push(SocketAddr::new(ip, any.port()));
+        }
         At { host: self.config.host, local: self.address, remote }
     }
 

@@ -17,7 +17,7 @@ use crate::launcher::{HostFailure, Launcher, Slurm, Ssh, StartFault, StartStep};
 use crate::log;
 use crate::node::ambient::set_default_node;
 use crate::node::config::{Config, FRAME_BYTES_MAX, Times, cores};
-use crate::node::launch::{self, ANY_ADDRESS, HearsSteps, Launching, Plan};
+use crate::node::launch::{self, ANY_ADDRESS, Heard, HearsSteps, Launching, Plan};
 use crate::node::output::{OutputLine, Sink};
 use crate::node::shares::Shares;
 use crate::node::terminal::{OutputFormat, Terminal};
@@ -77,6 +77,15 @@ pub enum StartEvent {
         step: StartStep,
         /// A word on it: what was found there, or how much was sent. Often none.
         detail: String,
+    },
+    /// A part of the executable has been sent there.
+    Sent {
+        /// The host as the hosts file has it.
+        host: String,
+        /// How much of it, in all.
+        bytes: u64,
+        /// How much that will be.
+        of: u64,
     },
     /// It is in the pool.
     Up {
@@ -465,8 +474,14 @@ impl PoolBuilder {
     fn plan(&self, node: &Node, host: &Host, progress: &Progress) -> Result<Plan, HostFailure> {
         let number = host.number.map(|number| number.to_string()).unwrap_or_default();
         let (of, heard) = (host.entry.to_string(), progress.clone());
-        let hears: HearsSteps = Arc::new(move |step, detail| {
-            heard(&StartEvent::Passed { host: of.clone(), step, detail: detail.to_owned() });
+        let hears: HearsSteps = Arc::new(move |event| {
+            let host = of.clone();
+            heard(&match event {
+                Heard::Passed(step, detail) => {
+                    StartEvent::Passed { host, step, detail: detail.to_owned() }
+                }
+                Heard::Sent { bytes, of } => StartEvent::Sent { host, bytes, of },
+            });
         });
         plan(node, host.entry.clone(), &format!("{}{number}", self.name), Some(hears))
     }
@@ -484,6 +499,7 @@ impl PoolBuilder {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             workers: self.workers,
             listen_tls: self.listen_tls,
+            likely_ip: None,
             host: self.host,
             credentials: None,
             authority: None,

@@ -39,7 +39,12 @@ impl At {
             let fits = |ip: &&IpAddr| address.is_ipv6() || ip.is_ipv4();
             ips.iter().filter(fits).map(|ip| SocketAddr::new(*ip, address.port())).collect()
         };
-        let remote = self.remote.iter().flat_map(fill).collect();
+        let mut remote = Vec::new();
+        for address in self.remote.iter().flat_map(fill) {
+            if !remote.contains(&address) {
+                remote.push(address);
+            }
+        }
         At { host: self.host, local: self.local, remote }
     }
 }

@@ -72,6 +72,7 @@ impl Running {
             address: master.address(None)?,
             os_pid: 0, // nobody asks
             cookie: cookie(self.cookie_file.as_deref())?,
+            heartbeat: None, // nobody has said
         })
     }
 }

@@ -75,9 +75,14 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
     let heard = board.clone();
     builder = builder.on_progress(move |event| heard.show(event));
     builder = args.hosts.set(builder, "start");
-    if let [tick, silence_max] = args.heartbeat[..] {
-        builder =
-            builder.heartbeat(Duration::from_millis(tick), Duration::from_millis(silence_max));
+    let heartbeat = match args.heartbeat[..] {
+        [tick, silence_max] => {
+            Some((Duration::from_millis(tick), Duration::from_millis(silence_max)))
+        }
+        _ => None,
+    };
+    if let Some((tick, silence_max)) = heartbeat {
+        builder = builder.heartbeat(tick, silence_max);
     }
     for module in args.allow {
         builder = builder.allow(module);
@@ -125,6 +130,7 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
         address: pool.address(),
         os_pid: std::process::id(),
         cookie,
+        heartbeat,
     };
     let published = match running.publish() {
         Ok(published) => published,

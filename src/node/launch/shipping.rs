@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
-use super::Plan;
+use super::{Heard, Plan};
 use crate::launcher::{Image, StartFault, StartStep, Told, first_line};
 
 /// How the dialogue ended without a slave.
@@ -68,7 +68,7 @@ pub(super) async fn ship(
             Some(Told::Need) => {
                 plan.passed(StartStep::Cache, "");
                 step = StartStep::Ship;
-                send(image, to, within).await?;
+                send(plan, image, to, within).await?;
             }
             Some(Told::Done) => {
                 plan.passed(StartStep::Ship, &format!("{:.1} MiB sent", mebibytes(image.bytes)));
@@ -96,7 +96,12 @@ fn fits(image: &Image, system: &str, machine: &str) -> Result<(), StartFault> {
     Err(StartFault::new(StartStep::Platform, why).remedy(remedy))
 }
 
-async fn send(image: &Arc<Image>, to: &mut ChildStdin, within: Duration) -> Result<(), Unshipped> {
+async fn send(
+    plan: &Plan,
+    image: &Arc<Image>,
+    to: &mut ChildStdin,
+    within: Duration,
+) -> Result<(), Unshipped> {
     let (mut piece, mut sent) = (Vec::new(), 0);
     while sent < image.bytes {
         let of = image.clone();
@@ -112,6 +117,7 @@ async fn send(image: &Arc<Image>, to: &mut ChildStdin, within: Duration) -> Resu
         };
         write(to, &piece, within, StartStep::Ship).await?;
         sent += piece.len() as u64;
+        plan.tell(Heard::Sent { bytes: sent, of: image.bytes });
     }
     Ok(())
 }

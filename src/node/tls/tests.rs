@@ -292,6 +292,7 @@ fn config(text: &str, host: &str) -> Config {
         cookie: Cookie::new(COOKIE),
         listen: "127.0.0.1:0".parse().unwrap(),
         listen_tls: None,
+        likely_ip: None,
         host: HostId::of(&[host]),
         credentials: None,
         authority: None,
