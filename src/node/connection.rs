@@ -250,7 +250,8 @@ async fn reach(
     if ways(&place.at, node.config.host) == Ways::None {
         return await_call(node, link, tried, other_way).await;
     }
-    let limit = if other_way { DIRECT_MAX } else { node.config.times.greeting };
+    let greeting = node.config.times.greeting;
+    let limit = if other_way { DIRECT_MAX.min(greeting / 2) } else { greeting };
     loop {
         let made = connect(link.peer, place, node.config.host, tls.as_deref(), tried);
         let made =
@@ -290,7 +291,7 @@ async fn await_call(
             note("it was asked to call, and did not come");
             // What it brings up is this link.
             match other_way {
-                true => tokio::time::sleep(CALL_MAX).await,
+                true => tokio::time::sleep(CALL_MAX.min(node.config.times.greeting / 2)).await,
                 false => std::future::pending().await, // until the time is up
             }
         }
