@@ -11,5 +11,6 @@ pub(crate) mod mutant;
 pub(crate) mod pace;
 pub(crate) mod pause;
 pub(crate) mod placement;
+pub(crate) mod relay;
 pub(crate) mod restart;
 pub(crate) mod spool;

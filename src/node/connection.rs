@@ -20,6 +20,7 @@ use super::stream::{ByteStream, From, MakeStream, To};
 use super::tls::{self, Entry, Secured};
 use super::ways::{Ends, Made, NoWay, Place, Tried, Ways, connect, ways};
 use super::{Node, Outcome};
+use crate::term::NodeName;
 use crate::wire::greeting::{
     Channel, DialStep, Dialer, GREETING_BYTES_MAX, Greeting, Hello, ListenStep, Listener, Part,
     Refusal, decode, encode,
@@ -27,16 +28,38 @@ use crate::wire::greeting::{
 use crate::wire::{Answer, Body, Control, NotAFrame, Query, Splitter, read_body};
 
 /// Dials the peer of `link`, greets it, and serves the connection to its end.
+///
+/// RY-4: a way of its own comes first. If none leads to a peer of another host, and it neither came nor
+/// refused us, it is the master that passes on what the two say.
 pub(crate) async fn dial(node: Arc<Node>, link: Arc<Link>, place: Place) {
     let tried = Tried::default();
     let after = node.config.times.greeting;
-    let reaching = timeout(after, reach(&node, &link, &place, &tried));
-    let reached = match reaching.await {
-        Ok(Ok(met)) => Ok(met),
-        Ok(Err(unmet)) => Err(Some(unmet)),
-        Err(_) => Err(None),
-    };
+    let near = matches!(ways(&place.at, node.config.host), Ways::Plain(_));
+    let carrier = if near { None } else { node.relay_to(link.peer) };
+    let mut reached = in_time(after, reach(&node, &link, &place, &tried, carrier.is_some())).await;
+    if let Some(carrier) = carrier
+        && matches!(reached, Err(Some(Unmet::NoWay)))
+        && link.phase() == Phase::Connecting
+    {
+        let by = format!("through {}", carrier.peer);
+        tried.note(&by, None);
+        reached = in_time(after, greet_relayed(&node, &link, &carrier)).await;
+        if let Err(Some(unmet)) = &reached {
+            tried.note(&by, Some(unmet.to_string()));
+        }
+    }
     go_on(node, link, reached, &tried).await;
+}
+
+/// None of an error: the time was up.
+async fn in_time(
+    after: Duration,
+    reaching: impl Future<Output = Result<Met, Unmet>>,
+) -> Result<Met, Option<Unmet>> {
+    match timeout(after, reaching).await {
+        Ok(reached) => reached.map_err(Some),
+        Err(_) => Err(None),
+    }
 }
 
 /// A slave's call to its master: dials the peer of `link` as [`dial`] does, and again if it hangs up
@@ -54,14 +77,11 @@ pub(crate) async fn call_back(
             None => Err(unmet),
             Some(make) => {
                 tried.note(TUNNEL, None);
-                match timeout(after, greet_through(&node, &link, make)).await {
-                    Ok(Ok(met)) => Ok(met),
-                    Ok(Err(unmet)) => {
-                        tried.note(TUNNEL, Some(unmet.to_string()));
-                        Err(Some(unmet))
-                    }
-                    Err(_) => Err(None),
+                let reached = in_time(after, greet_through(&node, &link, make)).await;
+                if let Err(Some(unmet)) = &reached {
+                    tried.note(TUNNEL, Some(unmet.to_string()));
                 }
+                reached
             }
         },
         reached => reached,
@@ -106,6 +126,8 @@ pub(crate) enum Comer {
     Tls(TcpStream),
     /// Through a channel that is as secret as the keys that came over it.
     Tunnel(ByteStream),
+    /// Through the master, which has said who it is.
+    Relayed(ByteStream, NodeName),
 }
 
 /// Answers a stranger's greeting and serves the connection to its end. `met` is called when the
@@ -145,6 +167,20 @@ pub(crate) async fn accept_tunnel(node: Arc<Node>, stream: ByteStream, origin: S
     accept(node, Comer::Tunnel(stream), origin, pushed_out, || {}).await;
 }
 
+/// Answers the greeting of `peer`, which our master passes on to us, and serves the connection to its end.
+/// `origin` names both in the log.
+///
+/// RY-1: it comes in as nobody else.
+pub(crate) async fn accept_relayed(
+    node: Arc<Node>,
+    stream: ByteStream,
+    peer: NodeName,
+    origin: String,
+) {
+    let (_stay, pushed_out) = oneshot::channel();
+    accept(node, Comer::Relayed(stream, peer), origin, pushed_out, || {}).await;
+}
+
 /// A connection whose greeting is over.
 struct Met {
     stream: ByteStream,
@@ -182,6 +218,8 @@ enum Unmet {
     /// No connection came about; what was tried is noted elsewhere.
     #[error("not reached")]
     NoWay,
+    #[error("the node is not connected with it, or hung up")]
+    NotPassedOn,
 }
 
 impl Unmet {
@@ -189,7 +227,8 @@ impl Unmet {
     fn is_final(&self) -> bool {
         match self {
             Unmet::Refused(_) | Unmet::Random(_) => true,
-            Unmet::Io(_) | Unmet::Closed | Unmet::Garbage(_) | Unmet::NoWay => false,
+            Unmet::Io(_) | Unmet::Closed | Unmet::Garbage(_) => false,
+            Unmet::NoWay | Unmet::NotPassedOn => false,
         }
     }
 }
@@ -197,15 +236,26 @@ impl Unmet {
 /// Connects and greets a peer that may not have noticed yet that our former connection is lost.
 ///
 /// PE-5: it says then that we are connected; it is asked again until it has noticed, or the time is up.
-async fn reach(node: &Arc<Node>, link: &Link, place: &Place, tried: &Tried) -> Result<Met, Unmet> {
+///
+/// If there is another way it takes less time.
+async fn reach(
+    node: &Arc<Node>,
+    link: &Link,
+    place: &Place,
+    tried: &Tried,
+    other_way: bool,
+) -> Result<Met, Unmet> {
     node.get_credentials(link.peer, place).await;
     let tls = node.tls();
     if ways(&place.at, node.config.host) == Ways::None {
-        return await_call(node, link, tried).await;
+        return await_call(node, link, tried, other_way).await;
     }
+    let greeting = node.config.times.greeting;
+    let limit = if other_way { DIRECT_MAX.min(greeting / 2) } else { greeting };
     loop {
         let made = connect(link.peer, place, node.config.host, tls.as_deref(), tried);
-        let made = made.await.map_err(|NoWay| Unmet::NoWay)?;
+        let made =
+            timeout(limit, made).await.unwrap_or(Err(NoWay)).map_err(|NoWay| Unmet::NoWay)?;
         match greet_noting(node, link, made, tried).await {
             Err(Unmet::Refused(Refusal::Connected)) if link.phase() == Phase::Connecting => {
                 tokio::time::sleep(REDIAL_AFTER).await;
@@ -217,19 +267,33 @@ async fn reach(node: &Arc<Node>, link: &Link, place: &Place, tried: &Tried) -> R
 
 /// Has a peer called that does not listen for us: the master is connected with both.
 ///
-/// PE-7: whoever has no way to a node lets that one in that calls. Ends only if nobody will call.
-async fn await_call(node: &Arc<Node>, link: &Link, tried: &Tried) -> Result<Met, Unmet> {
+/// PE-7: whoever has no way to a node lets that one in that calls. Ends only if nobody will call, or not soon
+/// and there is another way.
+async fn await_call(
+    node: &Arc<Node>,
+    link: &Link,
+    tried: &Tried,
+    other_way: bool,
+) -> Result<Met, Unmet> {
     let nowhere = "it is on another host, and does not listen for nodes of other hosts";
     let note = |what: &str| tried.note("", Some(format!("{nowhere}; {what}")));
     let Some(master) = node.peers().master().filter(|master| *master != link.peer) else {
         note("there is no master to have it call");
         return Err(Unmet::NoWay);
     };
+    if other_way && !node.peers().is_reached_from_afar(node.name) {
+        note("nor does this one for it");
+        return Err(Unmet::NoWay);
+    }
     let asked = node.query(master, Query::HaveCall(link.peer), node.config.times.greeting).await;
     match asked {
         Outcome::Told(Answer::Done) => {
             note("it was asked to call, and did not come");
-            std::future::pending().await // until the time is up; what it brings up is this link
+            // What it brings up is this link.
+            match other_way {
+                true => tokio::time::sleep(CALL_MAX.min(node.config.times.greeting / 2)).await,
+                false => std::future::pending().await, // until the time is up
+            }
         }
         Outcome::Told(Answer::Refused(why)) => {
             note(&format!("{master} cannot have it call: {why}"))
@@ -282,6 +346,23 @@ async fn greet_through(node: &Node, link: &Link, make: MakeStream) -> Result<Met
     greet(node, link, Made { secured, place: TUNNEL.to_owned(), ends: None }).await
 }
 
+/// Greets over a stream through the master, and again while the peer takes us for connected (PE-5).
+async fn greet_relayed(node: &Arc<Node>, link: &Link, carrier: &Arc<Link>) -> Result<Met, Unmet> {
+    link.set_relaying();
+    loop {
+        let stream = node.open_relay(link.peer, carrier.clone());
+        let secured = Secured { stream, channel: Channel::PLAIN, entry: Entry::Anyone };
+        let made = Made { secured, place: String::new(), ends: None };
+        match greet(node, link, made).await {
+            Err(Unmet::Refused(Refusal::Connected)) if link.phase() == Phase::Connecting => {
+                tokio::time::sleep(REDIAL_AFTER).await;
+            }
+            Err(Unmet::Closed) => return Err(Unmet::NotPassedOn),
+            greeted => return greeted,
+        }
+    }
+}
+
 async fn greet_noting(node: &Node, link: &Link, made: Made, tried: &Tried) -> Result<Met, Unmet> {
     let place = made.place.clone();
     tried.note(&place, None);
@@ -313,6 +394,9 @@ async fn answer(node: &Arc<Node>, comer: Comer) -> Result<(Upheld, Met), Unmet> 
             (Secured { stream: ByteStream::tcp(stream)?, channel, entry }, None)
         }
         Comer::Tunnel(stream) => (Secured { stream, channel, entry }, None),
+        Comer::Relayed(stream, peer) => {
+            (Secured { stream, channel, entry: Entry::Named(peer) }, None)
+        }
         Comer::Tls(stream) => {
             let ends = Ends::of(&stream);
             (tls::accept(node.tls(), node.own_certificate(), stream).await?, ends)
@@ -403,7 +487,7 @@ async fn serve(upheld: Upheld, met: Met) {
     let Upheld { node, link } = &upheld;
     let Met { stream: ByteStream { via, from, to }, read, them, ends } = met;
     link.set_via(via);
-    info!(node.log, "node up"; "peer" => %them.node, "part" => ?them.part);
+    info!(node.log, "node up"; "peer" => %them.node, "part" => ?them.part, "via" => %via);
     if them.part != Part::Hidden {
         node.node_up(link);
     }
@@ -527,9 +611,11 @@ async fn keep_alive(node: &Arc<Node>, link: &Arc<Link>) -> String {
 const REDIAL_AFTER: Duration = Duration::from_millis(5);
 /// Between two calls to a master that hangs up, or is not there yet.
 const CALL_AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// So long a slave tries to reach its master directly if there is another way.
+/// So long a node is tried to be reached directly if there is another way.
 const DIRECT_MAX: Duration = Duration::from_secs(2);
-/// The other way, in words of the log.
+/// So long a node is waited for that was asked to call, if there is another way.
+const CALL_MAX: Duration = Duration::from_secs(1);
+/// The other way to a master, in words of the log.
 const TUNNEL: &str = "through the launcher";
 /// Room for one read.
 const READ_BYTES: usize = 64 << 10;

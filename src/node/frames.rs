@@ -57,6 +57,7 @@ impl Node {
             Control::Bye => {} // its connection's reader ends with it
             Control::Output { pid, stream, line } => self.show(link, pid, stream, line),
             Control::Shown { lines, bytes } => self.on_shown(link, lines, bytes),
+            Control::Relay { peer, stream, what } => self.on_relay(link, peer, stream, what),
         }
     }
 

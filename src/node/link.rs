@@ -35,6 +35,8 @@ pub(crate) struct Link {
     heard: AtomicU64,
     /// The peer is up, and not hidden: its coming and going is news.
     visible: AtomicBool,
+    /// While it is being made: our dial goes through the master.
+    relaying: AtomicBool,
     /// What carries it, once it is up.
     via: OnceLock<Via>,
     /// What actors of this node print there.
@@ -93,6 +95,7 @@ impl Link {
             drained: Notify::new(),
             heard: AtomicU64::new(millis(now)),
             visible: AtomicBool::new(false),
+            relaying: AtomicBool::new(false),
             via: OnceLock::new(),
             outlet: Arc::default(),
             shown: Mutex::default(),
@@ -292,6 +295,15 @@ impl Link {
     /// The peer is up and not hidden.
     pub(crate) fn set_visible(&self) {
         self.visible.store(true, Ordering::Release);
+    }
+
+    /// Our dial goes through the master from now on.
+    pub(crate) fn set_relaying(&self) {
+        self.relaying.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_relaying(&self) -> bool {
+        self.relaying.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_via(&self, via: Via) {

@@ -30,6 +30,7 @@ mod pause;
 mod peers;
 mod questions;
 pub(crate) mod registry;
+mod relay;
 pub(crate) mod role;
 mod routes;
 mod screen;
@@ -68,6 +69,7 @@ use self::load::{Blocking, RunQueue, Sampler};
 use self::master::{Arrange, Master, StartSlave};
 use self::names::Names;
 use self::peers::Peers;
+use self::relay::Relays;
 use self::role::RoleEvent;
 use self::screen::Screen;
 use self::slave::Slave;
@@ -102,6 +104,7 @@ pub(crate) struct Node {
     /// Who wants to hear of every node that comes or goes.
     watchers: Mutex<HashSet<u64>>,
     peers: Peers,
+    relays: Relays,
     calls: Mutex<Calls<Waiter>>,
     pauses: Mutex<Pauses>,
     screen: Arc<Screen>,
@@ -227,6 +230,7 @@ impl Node {
             names: Names::default(),
             watchers: Mutex::default(),
             peers: Peers::default(),
+            relays: Relays::default(),
             calls: Mutex::new(Calls::new()),
             pauses: Mutex::default(),
             screen,

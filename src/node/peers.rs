@@ -72,8 +72,10 @@ impl Peers {
                     return Err(Admission::Refuse(Refusal::NameTaken(them.node.to_string())));
                 }
                 Phase::Up(_) => return Err(Admission::Outlived(link.clone())),
-                // PE-7: we may have no way there, and be waiting for just this.
-                Phase::Connecting if me > them.node && known.has_way(them.node, host) => {
+                // PE-7: we may have no way there, and be waiting for just this; not if we dial through the master.
+                Phase::Connecting
+                    if me > them.node && (link.is_relaying() || known.has_way(them.node, host)) =>
+                {
                     return Err(Admission::Refuse(Refusal::Crossed));
                 }
                 Phase::Connecting => return Ok(link.clone()),
@@ -109,6 +111,16 @@ impl Peers {
         known.places =
             members.iter().map(|member| (member.node, member.at.clone().into())).collect();
         true
+    }
+
+    /// Whether somebody has said where this node is.
+    pub(crate) fn knows(&self, node: NodeName) -> bool {
+        lock(&self.0).places.contains_key(&node)
+    }
+
+    /// Whether a node of another host may get to this one, as far as is known here.
+    pub(crate) fn is_reached_from_afar(&self, node: NodeName) -> bool {
+        lock(&self.0).places.get(&node).is_some_and(|place| !place.at.remote.is_empty())
     }
 
     /// Forgets where a node was.

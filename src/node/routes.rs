@@ -89,6 +89,9 @@ impl Node {
             return;
         }
         self.peers.forget(link, why);
+        if incarnation.is_some() {
+            self.lose_relayed(link);
+        }
         match incarnation {
             Some(_) if self.is_stopping() => debug!(self.log, "disconnected"; "peer" => %link.peer),
             Some(_) => {
@@ -146,6 +149,12 @@ impl Node {
             self.lose(link, "disconnected on purpose");
         }
         link.is_some()
+    }
+
+    /// Cuts the connection to a peer that does what no node does: whoever it is, it is not to be trusted.
+    pub(crate) fn lose_offender(self: &Arc<Self>, link: &Arc<Link>, why: &str) {
+        warn!(self.log, "disconnected for what it sent"; "peer" => %link.peer, "reason" => why);
+        self.lose(link, why);
     }
 
     /// Waits until everybody has heard of the connections that were lost before this.

@@ -206,6 +206,8 @@ pub(crate) enum Entry {
     Certified(CertificateDer<'static>),
     /// It has shown no certificate: a master that attaches us.
     Attaches,
+    /// The node that our master has named as the other end of a relayed stream.
+    Named(NodeName),
 }
 
 impl Entry {
@@ -216,6 +218,10 @@ impl Entry {
             Entry::Anyone => Ok(()),
             Entry::Attaches if them.part == Part::Master => Ok(()),
             Entry::Attaches => Err(Refusal::NoCertificate),
+            Entry::Named(node) if them.node == *node => Ok(()),
+            Entry::Named(node) => {
+                Err(Refusal::OtherNode { here: them.node.to_string(), wanted: node.to_string() })
+            }
             Entry::Certified(cert) => {
                 let name = ServerName::try_from(certified_name(them.node)).ok();
                 let cert = ParsedCertificate::try_from(cert).ok();

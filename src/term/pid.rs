@@ -97,6 +97,11 @@ impl Ref {
     pub(crate) fn new(node: NodeName, incarnation: Incarnation, number: u64) -> Ref {
         Ref { node, incarnation, number }
     }
+
+    /// The node that made it.
+    pub(crate) fn node(self) -> NodeName {
+        self.node
+    }
 }
 
 #[cfg(test)]

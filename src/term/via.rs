@@ -12,6 +12,8 @@ pub enum Via {
     Tls,
     /// The channel by which the slave was started, its ssh session say: it could not reach its master otherwise.
     Launcher,
+    /// Through the master, over the connections that both nodes have with it: neither could reach the other.
+    Relay,
 }
 
 impl fmt::Display for Via {
@@ -20,6 +22,7 @@ impl fmt::Display for Via {
             Via::Loopback => "loopback",
             Via::Tls => "TLS",
             Via::Launcher => "launcher",
+            Via::Relay => "relay",
         })
     }
 }

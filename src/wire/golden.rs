@@ -102,6 +102,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let told = |answer| Control::Told { question: 9, answer };
     let failed = |fault| Control::Failed { question: 9, fault };
     let refused = |fault| Control::SpawnRefused { question: 9, fault };
+    let relay = |what| Control::Relay { peer: a, stream: monitor, what };
     let exit = |reason| signal(Signal::Exit { from: pid(1), reason });
     let mut samples = vec![
         ("greeting: Hello of the dialer", prefixed(&Greeting::Hello(dialer.clone()))),
@@ -220,6 +221,10 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("Bye", Control::Bye),
         ("Output", Control::Output { pid: pid(3), stream: Stream::Out, line: "hi".into() }),
         ("Shown", Control::Shown { lines: 64, bytes: 1_000 }),
+        ("Relay Open", relay(Relayed::Open)),
+        ("Relay Piece", relay(Relayed::Piece(vec![1, 2, 3]))),
+        ("Relay Taken", relay(Relayed::Taken(65_600))),
+        ("Relay Closed", relay(Relayed::Closed)),
     ];
     for (what, control) in controls {
         let mut out = Vec::new();

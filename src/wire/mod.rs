@@ -62,6 +62,9 @@ pub(crate) enum Control {
     Output { pid: Pid, stream: Stream, line: String },
     /// So many of the lines that you printed were shown, with so many bytes in them: you may print as much more.
     Shown { lines: u64, bytes: u64 },
+    /// Of a stream that goes through the master: from a node to its master it is for `peer`, from the master it
+    /// is from `peer`. Whoever opens a stream names it.
+    Relay { peer: NodeName, stream: Ref, what: Relayed },
 }
 
 impl Control {
@@ -110,7 +113,8 @@ impl Control {
             | Control::Call(_)
             | Control::Halt
             | Control::Bye
-            | Control::Shown { .. } => None,
+            | Control::Shown { .. }
+            | Control::Relay { .. } => None,
         }
     }
 }
@@ -250,6 +254,19 @@ pub(crate) struct MemberInfo {
     pub(crate) node: NodeName,
     pub(crate) incarnation: Incarnation,
     pub(crate) at: At,
+}
+
+/// What happens in a relayed stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Relayed {
+    /// It begins: the greeting comes next.
+    Open,
+    /// So many bytes of it; never none.
+    Piece(#[serde(with = "crate::term::bytes_field")] Vec<u8>),
+    /// So much of what you sent was taken, each piece counted with 64 bytes more.
+    Taken(u64),
+    /// It is over, in both directions.
+    Closed,
 }
 
 /// Where a line was written.

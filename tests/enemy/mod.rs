@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
@@ -75,6 +75,25 @@ impl Enemy {
         enemy.say(&Greeting::Proof(proof(cookie, b"pspawn dialer", me, &them)));
         let said = enemy.hear();
         assert_eq!(said, Some(Greeting::Proof(proof(cookie, b"pspawn listen", me, &them))));
+        (enemy, them)
+    }
+
+    /// Takes in a node that dials, and greets it as it should be done; also returns who dialed. `me` says who
+    /// we are to that node.
+    pub fn dialed(
+        listener: &TcpListener,
+        cookie: &str,
+        me: impl FnOnce(&Hello) -> Hello,
+    ) -> (Enemy, Hello) {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut enemy = Enemy(stream);
+        let Some(Greeting::Hello(them)) = enemy.hear() else { panic!("no hello") };
+        let me = me(&them);
+        enemy.say(&Greeting::Hello(me.clone()));
+        let said = enemy.hear();
+        assert_eq!(said, Some(Greeting::Proof(proof(cookie, b"pspawn dialer", &them, &me))));
+        enemy.say(&Greeting::Proof(proof(cookie, b"pspawn listen", &them, &me)));
         (enemy, them)
     }
 

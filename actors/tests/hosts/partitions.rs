@@ -71,8 +71,14 @@ fn two_slaves_that_cannot_see_each_other() {
     hosts.until_slaves(&["h2", "h3"]);
     hosts.computes("h2");
     hosts.computes("h3");
-    hosts.now("join h2 h3");
     let fetch = ["pspawn", "spawn", "hosts", "fetch", "[\"w@h3\", 100000]", "--node", "w@h2"];
+    let begin = Instant::now();
+    until(|| {
+        let ended = hosts.run("h1", &fetch);
+        if ended.out == "100000\n" { Ok(()) } else { Err(format!("{ended:?}")) }
+    });
+    println!("parted: connected through the master after {:?}", begin.elapsed());
+    hosts.now("join h2 h3");
     until(|| {
         let ended = hosts.run("h1", &fetch);
         if ended.out == "100000\n" { Ok(()) } else { Err(format!("{ended:?}")) }
