@@ -1,10 +1,11 @@
 //! Erlang's `pool` for Rust: a set of machines used as one set of processors.
 //!
-//! A master starts the same executable as a slave on each host in `.hosts.erlang`. From then on
+//! A master starts the same executable as a slave on each host in `.hosts.erlang`: a plain OS process on this machine, by
+//! ssh on others, or with a [launcher] of any kind. From then on
 //! [`Pool::pspawn`] starts an actor on the node with the lowest expected load, [`Pool::pspawn_link`] also
 //! ties its life to the caller's, and if the master fails, everything goes: nothing is left running
 //! unseen. Actors are plain actix actors and plain `async fn`s; their messages are serde values that
-//! travel as MessagePack over TCP.
+//! travel as MessagePack over TCP, encrypted between hosts.
 //!
 //! ```no_run
 //! use pspawn::prelude::*;
