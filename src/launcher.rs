@@ -44,7 +44,7 @@ pub use template::{Template, TemplateError};
 ///
 ///     fn command(&self, order: &Order<'_>) -> Result<Command, StartFault> {
 ///         let mut farm = Command::new("farm");
-///         farm.arg("run").arg(order.host().host()).args(order.shell_words());
+///         farm.arg("run").arg(order.host().host()).arg(order.shell());
 ///         Ok(farm)
 ///     }
 ///
@@ -63,7 +63,7 @@ pub trait Launcher: Send + Sync {
     /// What it is called in messages.
     fn name(&self) -> &str;
 
-    /// The command to run on this machine. It runs [`Order::shell_words`] or [`Order::shell_line`] on the host and
+    /// The command to run on this machine. It runs [`Order::shell`] on the host and
     /// passes standard input, output and error on as they are: no terminal, no conversion, no buffering by line.
     ///
     /// # Errors
@@ -117,18 +117,11 @@ impl<'a> Order<'a> {
         self.node
     }
 
-    /// The words that start a shell which waits for our script: `sh`, `-c`, and what it is to do. For commands that
-    /// take the words of another command, as `docker exec` does.
+    /// The word to run on the host: a shell that reads what it is to do from its standard input. One word without a
+    /// quote or a blank, so any number of shells and other commands may hand it on.
     #[must_use]
-    pub fn shell_words(&self) -> [&'static str; 3] {
-        ["sh", "-c", ship::READ_SCRIPT]
-    }
-
-    /// The same as one line. For commands that hand a line to a shell of the user's on the host, as `ssh` does: any
-    /// of them understands it, csh and fish too.
-    #[must_use]
-    pub fn shell_line(&self) -> String {
-        format!("sh -c '{}'", ship::READ_SCRIPT)
+    pub fn shell(&self) -> &'static str {
+        "sh"
     }
 
     /// The words that start the slave's executable itself; only for a launcher that does not

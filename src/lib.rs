@@ -74,6 +74,7 @@ pub use node::NodeError;
 pub use node::blocking::blocking;
 pub use node::cell::{exit, throw, yield_now};
 pub use node::inbox::HostContext;
+pub use node::launch::abandon_launches;
 pub use node::letter::Letter;
 pub use node::names::NameError;
 pub use node::output::OutputLine;

@@ -59,8 +59,8 @@ fn a_copy_that_was_damaged_is_replaced() {
 #[test]
 fn a_shell_that_greets_people_is_fine_and_one_that_talks_without_end_is_named() {
     let account = Account::new();
-    pool(&account, "sh -c 'echo Welcome to {host}; {script}'", &[]).stop(&account);
-    let args = ["start", "demo", "--hosts", "hosts", "--launcher", "sh -c 'yes; {script}'"];
+    pool(&account, "sh -c 'echo Welcome to {host}; {pspawn}'", &[]).stop(&account);
+    let args = ["start", "demo", "--hosts", "hosts", "--launcher", "sh -c 'yes; {pspawn}'"];
     let ended = account.run(&args).with_code(3);
     ended.says("there: failed at step shell: it says other things than our script: y; do its");
     account.until_nothing_is_left(&[]);
@@ -88,9 +88,57 @@ fn what_fails_there_is_told_with_step_and_remedy() {
     start(&format!("env '{path}' {{pspawn}}"), &[])
         .says("there: failed at step platform: the host is Linux vax, the executable is for Linux");
     // A command that says nothing.
-    start("sh -c 'cat >/dev/null' {pspawn}", &["--start-timeout", "1"])
+    start("sh -c 'cat >/dev/null; : {pspawn}'", &["--start-timeout", "1"])
         .says("there: failed at step connect: sh said nothing for 1s");
     account.until_nothing_is_left(&[]);
+}
+
+#[test]
+fn a_host_that_says_nothing_of_use_is_given_up_and_what_reached_it_is_gone() {
+    let account = Account::new();
+    account.write("hosts", "there.\n");
+    let start = |launcher: &str| {
+        let args = ["start", "demo", "--hosts", "hosts", "--start-timeout", "1", "--launcher"];
+        account.run(&[&args[..], &[launcher]].concat()).with_code(3)
+    };
+    // Its own children hold what we read from: a kill of the first of them is not enough.
+    start("sh -c 'sleep 4714; : {pspawn}'").says("there: failed at step connect: sh said nothing");
+    account.until_nothing_is_left(&[]);
+    start("sh -c 'while :; do echo; sleep 0.05; done; : {pspawn}'").says("sh said nothing for 1s");
+    account.until_nothing_is_left(&[]);
+}
+
+#[test]
+fn ctrl_c_during_a_launch_leaves_nothing() {
+    for command in ["start", "demo", "doctor"] {
+        let account = Account::new();
+        account.write("hosts", "there.\n");
+        let launcher = "sh -c 'sleep 4715; : {pspawn}'";
+        let name: &[&str] = if command == "start" { &["demo"] } else { &[] };
+        let args = [&[command], name, &["--hosts", "hosts", "--launcher", launcher]].concat();
+        let started = account.start(&args);
+        account.until_with_arg("4715", 1);
+        started.signal(Signal::INT);
+        started.wait().with_code(130);
+        account.until_nothing_is_left(&[]);
+    }
+}
+
+#[test]
+fn a_slave_whose_channel_is_disturbed_ends() {
+    let account = Account::new();
+    let launcher =
+        "sh -c '(until test -e go; do sleep 0.05; done; echo noise) & exec {pspawn} <&3' 3<&0";
+    // The shell gives a child in the background no standard input: ours is kept aside.
+    let launcher = format!("sh -c \"{}\"", launcher.replace('"', "\\\""));
+    let mut pool = pool(&account, &launcher, &[]);
+    account.write("go", "");
+    pool.line_with("something else than its guard writes");
+    support::until(|| match account.run(&["nodes"]).with_code(0).out.lines().count() {
+        2 => Ok(()),
+        lines => Err(format!("{lines} lines")),
+    });
+    pool.stop(&account);
 }
 
 #[test]
@@ -125,7 +173,7 @@ fn the_words_of_a_template_are_checked_before_anything_is_started() {
 fn doctor_says_which_step_fails_and_what_to_do() {
     let account = Account::new();
     account.write("hosts", "there.\nelsewhere.\n");
-    let launcher = "sh -c 'test {host} = there || exit 9; {script}'";
+    let launcher = "sh -c 'test {host} = there || exit 9; {pspawn}'";
     let ended = account.run(&["doctor", "--hosts", "hosts", "--launcher", launcher]).with_code(1);
     let charts: Vec<serde_json::Value> =
         ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

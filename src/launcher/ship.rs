@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! master                                  a shell on the host
-//!   the script, one line           ->
+//!   the script, one line           ->       `sh` reads it
 //!                                  <-       SHELL Linux x86_64
 //!                                  <-       HAVE, or NEED, or NO step why
 //!   after NEED: the executable     ->
@@ -16,10 +16,6 @@
 use super::{StartFault, StartStep};
 use crate::term::NodeName;
 
-/// Waits for the script as one line of standard input, and not a byte more is read: `read` of a shell takes one byte at
-/// a time for just that reason. Simple enough for each shell that may have to hand it on.
-pub(super) const READ_SCRIPT: &str = r#"read -r s; eval "$(printf %b "$s")""#;
-
 /// What the guard of a slave of this name is started with.
 pub(super) fn guard_words(node: NodeName, args: &[String]) -> Vec<String> {
     let mut words = vec![GUARD_FLAG.to_owned(), node.to_string()];
@@ -27,7 +23,10 @@ pub(super) fn guard_words(node: NodeName, args: &[String]) -> Vec<String> {
     words
 }
 
-/// The script, with what it has to know, as the line that [`READ_SCRIPT`] waits for.
+/// The script, with what it has to know, as one line for a shell that reads its commands from standard input.
+///
+/// One line, because such a shell takes what it needs of its input in pieces of its own liking: what the script itself
+/// reads must not have been read with it. So nothing may be sent after this line before the script has asked for it.
 ///
 /// # Errors
 /// An argument or the folder has a NUL byte in it, which no command line can have.
@@ -48,7 +47,7 @@ pub(crate) fn first_line(
     let dir = quoted(folder.unwrap_or_default())?;
     let set = format!("sha={sha256} size={bytes} dir={dir}\nset -- {}\n", words.join(" "));
     let script = format!("{set}{SCRIPT}").replace('\\', r"\\").replace('\n', r"\n");
-    Ok(format!("{script}\n").into_bytes())
+    Ok(format!("eval \"$(printf %b {})\"\n", quoted(&script)?).into_bytes())
 }
 
 /// What the script says.
@@ -117,7 +116,7 @@ const SCRIPT: &str = include_str!("ship.sh");
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -125,34 +124,21 @@ mod tests {
     #[test]
     fn the_script_says_what_we_read_and_leaves_the_rest_of_its_input_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let program = b"#!/bin/sh\n[ \"$1\" = --pspawn-check ] && exit 0\nprintf '<%s>' \"$@\"; echo; exec cat\n";
-        let sha256 = sha256(program);
+        let program = b"#!/bin/sh\n[ \"$1\" = --pspawn-check ] && exit 0\nprintf '<%s>' \"$(umask)\" \"$@\"; echo; exec cat\n";
         let cache = folder.path().join("it's a \\n cache");
-        let run = |program: &[u8]| {
-            let (node, args) = ("w@h".parse().unwrap(), ["a b".to_owned(), r"\n".to_owned()]);
-            let bytes = program.len() as u64;
-            let line = first_line(&sha256, bytes, cache.to_str(), node, &args).unwrap();
-            let mut shell = Command::new("sh")
-                .args(["-c", READ_SCRIPT])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut to = shell.stdin.take().unwrap();
-            to.write_all(&[&line, program, b"the letter"].concat()).unwrap();
-            drop(to);
-            String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap()
-        };
-        let cold = run(program);
-        let told: Vec<Option<Told>> = cold.lines().map(Told::of).collect();
-        assert!(matches!(told[0], Some(Told::Shell { .. })), "{cold}");
-        assert_eq!(told[1..3], [Some(Told::Need), Some(Told::Done)], "{cold}");
-        assert!(cold.ends_with("<--pspawn-guard><w@h><a b><\\n>\nthe letter"), "{cold}");
+        let ends = "<--pspawn-guard><w@h><a b><\\n>\nthe letter";
+        let cold = Host::new(&cache, program).args(&["a b", r"\n"]).ship(program);
+        assert_eq!(cold.told[1..], [Told::Need, Told::Done], "{cold:?}");
+        assert!(cold.rest.ends_with(ends), "{cold:?}");
+        let mask = Command::new("sh").args(["-c", "umask"]).output().unwrap().stdout;
+        let mask = String::from_utf8(mask).unwrap();
+        assert!(cold.rest.starts_with(&format!("<{}>", mask.trim())), "{cold:?}");
 
-        let warm = run(b"");
-        assert_eq!(warm.lines().map(Told::of).nth(1), Some(Some(Told::Have)), "{warm}");
-        assert!(warm.ends_with("the letter"), "{warm}");
-        assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1, "nothing else is left there");
+        let warm = Host::new(&cache, program).args(&["a b", r"\n"]).ship(b"");
+        assert_eq!(warm.told[1..], [Told::Have], "{warm:?}");
+        assert!(warm.rest.ends_with(ends), "{warm:?}");
+        let entries = std::fs::read_dir(own(&cache)).unwrap();
+        assert_eq!(entries.count(), 1, "nothing else is left there");
     }
 
     #[test]
@@ -160,65 +146,128 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = b"#!/bin/sh\necho it runs\n";
         let cases = [
-            (&program[..9], program.len(), "9 of 23 bytes have come"),
-            (b"#!/bin/sh\necho it Runs\n", program.len(), "its SHA-256 differs"),
+            (&program[..9], "9 of 23 bytes have come"),
+            (b"#!/bin/sh\necho it Runs\n", "its SHA-256 differs"),
         ];
-        for (sent, bytes, why) in cases {
-            let line = first_line(
-                &sha256(program),
-                bytes as u64,
-                folder.path().to_str(),
-                "w@h".parse().unwrap(),
-                &[],
-            )
-            .unwrap();
-            let mut shell = Command::new("sh")
-                .args(["-c", READ_SCRIPT])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut to = shell.stdin.take().unwrap();
-            to.write_all(&[&line, sent].concat()).unwrap();
-            drop(to);
-            let said = String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap();
-            let last = said.lines().last().and_then(Told::of);
-            let Some(Told::No(fault)) = last else { panic!("{said}") };
+        for (sent, why) in cases {
+            let shipped = Host::new(folder.path(), program).ship(sent);
+            let Some(Told::No(fault)) = shipped.told.last() else { panic!("{shipped:?}") };
             assert!(fault.step == StartStep::Ship && fault.why.contains(why), "{fault:?}");
-            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+            assert_eq!(std::fs::read_dir(own(folder.path())).unwrap().count(), 0);
         }
     }
 
     #[test]
-    fn what_nobody_has_used_for_long_is_swept_when_there_is_something_new() {
+    fn what_nobody_has_used_for_long_is_swept_and_nothing_that_is_not_ours() {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str, days: u32| {
-            let file = std::fs::File::create(folder.path().join(name)).unwrap();
+        let own = own(folder.path());
+        std::fs::create_dir_all(own.join("deep")).unwrap();
+        let at = |path: std::path::PathBuf, days: u32| {
+            let file = std::fs::File::create(path).unwrap();
             let day = std::time::Duration::from_secs(24 * 3600);
             file.set_modified(file.metadata().unwrap().modified().unwrap() - day * days).unwrap();
         };
-        at("pspawn-old", 40);
-        at("pspawn-young", 20);
-        at(".ship.left", 1);
-        at(".ship.busy", 0);
-        at("notes", 400);
+        at(folder.path().join("pspawn-results"), 400);
+        at(own.join("deep/pspawn-results"), 400);
+        at(own.join("pspawn-old"), 40);
+        at(own.join("pspawn-young"), 20);
+        at(own.join(".ship.left"), 1);
+        at(own.join(".ship.busy"), 0);
+        at(own.join("notes"), 400);
         let program = b"#!/bin/sh\nexit 0\n";
-        let (bytes, node) = (program.len() as u64, "w@h".parse().unwrap());
-        let sha256 = sha256(program);
-        let line = first_line(&sha256, bytes, folder.path().to_str(), node, &[]).unwrap();
-        let mut shell = Command::new("sh")
-            .args(["-c", READ_SCRIPT])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        shell.stdin.take().unwrap().write_all(&[&line[..], program].concat()).unwrap();
-        assert!(shell.wait().unwrap().success());
-        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let shipped = Host::new(folder.path(), program).ship(program);
+        assert_eq!(shipped.told.last(), Some(&Told::Done), "{shipped:?}");
+        let entries = std::fs::read_dir(&own).unwrap();
         let mut left: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         left.sort();
-        assert_eq!(left, [".ship.busy", "notes", &format!("pspawn-{sha256}"), "pspawn-young"]);
+        let new = format!("pspawn-{}", sha256(program));
+        assert_eq!(left, [".ship.busy", "deep", "notes", &new, "pspawn-young"]);
+        assert!(own.join("deep/pspawn-results").exists());
+        assert!(folder.path().join("pspawn-results").exists());
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_used_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = b"#!/bin/sh\nexit 0\n";
+        std::fs::create_dir_all(own(folder.path()).join(format!("pspawn-{}", sha256(program))))
+            .unwrap();
+        let shipped = Host::new(folder.path(), program).ship(program);
+        let Some(Told::No(fault)) = shipped.told.last() else { panic!("{shipped:?}") };
+        assert!(fault.step == StartStep::Cache && fault.why.ends_with("is a folder"), "{fault:?}");
+        let shipped = Host::new("/dev/null".as_ref(), program).ship(program);
+        let Some(Told::No(fault)) = shipped.told.last() else { panic!("{shipped:?}") };
+        assert_eq!(fault.step, StartStep::Cache, "{fault:?}");
+    }
+
+    /// A shell that plays a host, told to keep this program in this folder.
+    struct Host<'a> {
+        folder: &'a std::path::Path,
+        program: &'a [u8],
+        args: Vec<String>,
+    }
+
+    /// What came of it.
+    #[derive(Debug)]
+    struct Shipped {
+        told: Vec<Told>,
+        /// What was said after it.
+        rest: String,
+    }
+
+    impl<'a> Host<'a> {
+        fn new(folder: &'a std::path::Path, program: &'a [u8]) -> Host<'a> {
+            Host { folder, program, args: Vec::new() }
+        }
+
+        fn args(mut self, args: &[&str]) -> Host<'a> {
+            self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+            self
+        }
+
+        /// Plays the master, who sends this as the program, and a letter.
+        fn ship(&self, sent: &[u8]) -> Shipped {
+            let (node, bytes) = ("w@h".parse().unwrap(), self.program.len() as u64);
+            let folder = self.folder.to_str();
+            let line = first_line(&sha256(self.program), bytes, folder, node, &self.args).unwrap();
+            let mut shell =
+                Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let mut to = shell.stdin.take();
+            let mut from = BufReader::new(shell.stdout.take().unwrap());
+            to.as_mut().unwrap().write_all(&line).unwrap();
+            let (mut told, mut rest) = (Vec::new(), String::new());
+            loop {
+                let mut line = String::new();
+                if from.read_line(&mut line).unwrap() == 0 {
+                    break;
+                }
+                let Some(said) = Told::of(&line) else {
+                    continue;
+                };
+                told.push(said.clone());
+                let answer = match said {
+                    Told::Shell { .. } | Told::No(_) => continue,
+                    Told::Need => sent,
+                    Told::Have | Told::Done => b"the letter",
+                };
+                let mut end = to.take().unwrap();
+                let _ = end.write_all(answer); // a program that takes no letter may have ended
+                if said == Told::Need && sent.len() == self.program.len() {
+                    to = Some(end);
+                } else if said != Told::Need {
+                    drop(end);
+                    from.read_to_string(&mut rest).unwrap();
+                }
+            }
+            shell.wait().unwrap();
+            Shipped { told, rest }
+        }
+    }
+
+    /// Our own folder in one that was named.
+    fn own(folder: &std::path::Path) -> std::path::PathBuf {
+        folder.join(format!("pspawn-{}", rustix::process::getuid().as_raw()))
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Launcher for Slurm {
         // All of the node: a slave is as many arbiters as it may use cores. Other steps do not make it wait.
         srun.args(["--nodes=1", "--ntasks=1", "--overlap", "--mem=0", "--cpu-bind=none"]);
         srun.args(["--no-kill", "--kill-on-bad-exit=0", "--unbuffered", "--quiet", "--mpi=none"]);
-        srun.args(order.shell_words());
+        srun.arg(order.shell());
         Ok(srun)
     }
 

@@ -58,6 +58,8 @@ impl Launcher for Ssh {
         ssh.args(&self.words[1..]);
         // Behind the user's own options: of two that say the same, ssh takes the first.
         ssh.args(["-T", "-o", "BatchMode=yes", "-o", CONNECT_TIMEOUT, "-o", "LogLevel=ERROR"]);
+        // One whose connection is dead ends by itself, if nobody has ended it before.
+        ssh.args(["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]);
         let host = order.host();
         if let Some(port) = host.port() {
             ssh.arg("-p").arg(port.to_string());
@@ -66,11 +68,15 @@ impl Launcher for Ssh {
             ssh.arg("-l").arg(user);
         }
         // `exec`, so that no login shell stands between.
-        ssh.arg("--").arg(host.host()).arg(format!("exec {}", order.shell_line()));
+        ssh.arg("--").arg(host.host()).arg(format!("exec {}", order.shell()));
         Ok(ssh)
     }
 
     fn explain(&self, order: &Order<'_>, silence: &Silence<'_>) -> Option<StartFault> {
+        // What the host itself has answered with is not for ssh to explain.
+        if silence.code.is_some_and(|code| code != SSH_FAILED) {
+            return None;
+        }
         let (host, typed) = (order.host(), self.typed(order));
         let said = |words: &[&str]| words.iter().find_map(|word| line_with(silence.stderr, word));
         let fault =
@@ -95,7 +101,7 @@ impl Launcher for Ssh {
                 format!("its key is not known here: log in once by hand and compare it: {typed}");
             return fault(StartStep::HostKey, why, remedy);
         }
-        if let Some(why) = said(&["Permission denied", "Too many authentication failures"]) {
+        if let Some(why) = said(&["Permission denied (", "Too many authentication failures"]) {
             let remedy = format!(
                 "let us in without a password: ssh-copy-id {user}{name}, or start an agent; try: {typed} true"
             );
@@ -127,6 +133,8 @@ fn line_with<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     text.split(['\n', '\r']).map(str::trim).find(|line| line.contains(word))
 }
 
+/// What ssh exits with if it, and not the command there, has failed.
+const SSH_FAILED: i32 = 255;
 /// A host that does not answer is given up long before the deadline of its start.
 const CONNECT_TIMEOUT: &str = "ConnectTimeout=10";
 
@@ -145,8 +153,8 @@ mod tests {
         let words: Vec<String> =
             command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let wanted = "-F|my config|-o|BatchMode=no|-T|-o|BatchMode=yes|-o|ConnectTimeout=10|-o|LogLevel=ERROR|\
-                      -p|2222|-l|ops|--|h2|exec sh -c";
-        assert!(words.join("|").starts_with(wanted), "{words:?}");
+                      -o|ServerAliveInterval=15|-o|ServerAliveCountMax=4|-p|2222|-l|ops|--|h2|exec sh";
+        assert_eq!(words.join("|"), wanted);
         assert!(Ssh::with("ssh 'x").is_err() && Ssh::with(" ").is_err());
     }
 

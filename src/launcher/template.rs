@@ -13,8 +13,7 @@ use super::{Launcher, Order, StartFault};
 /// | `{host}` | the host's name |
 /// | `{user}`, `{port}` | the user and the port of the hosts file; a word with one that is not given there is left out |
 /// | `{node}` | the slave's name, `name@host` |
-/// | `{pspawn}` | a word of its own: the words of the command to run there |
-/// | `{script}` | the same as one line, for commands that hand a line to a shell there |
+/// | `{pspawn}` | the command to run there: `sh`, which is told the rest on its standard input |
 ///
 /// The command has to pass standard input on, as `docker exec -i`, `kubectl exec -i` and `nsenter` do, and must not
 /// make a terminal.
@@ -36,7 +35,7 @@ pub enum TemplateError {
     /// It does not say where our part goes.
     #[error(
         "{template:?} says nowhere what to run: put {{pspawn}} where the command goes, as in \
-         'docker exec -i {{host}} {{pspawn}}', or {{script}} where a line for a shell goes"
+         'docker exec -i {{host}} {{pspawn}}'"
     )]
     NoProgram {
         /// The template.
@@ -44,7 +43,7 @@ pub enum TemplateError {
     },
     /// It has a gap that nothing fills.
     #[error(
-        "{template:?}: there is no {gap}: expected {{host}}, {{user}}, {{port}}, {{node}}, {{pspawn}} or {{script}}"
+        "{template:?}: there is no {gap}: expected {{host}}, {{user}}, {{port}}, {{node}} or {{pspawn}}"
     )]
     UnknownGap {
         /// The template.
@@ -70,7 +69,7 @@ impl Template {
             let gap = gap.to_owned();
             return Err(TemplateError::UnknownGap { template, gap });
         }
-        if !words.iter().any(|word| word == PSPAWN || word.contains(SCRIPT)) {
+        if !words.iter().any(|word| word.contains(PSPAWN)) {
             return Err(TemplateError::NoProgram { template });
         }
         Ok(Template { words })
@@ -81,10 +80,6 @@ impl Template {
         let port = host.port().map(|port| port.to_string());
         let mut filled = Vec::new();
         for word in &self.words {
-            if word == PSPAWN {
-                filled.extend(order.shell_words().map(str::to_owned));
-                continue;
-            }
             let missing = word.contains("{user}") && host.user().is_none()
                 || word.contains("{port}") && port.is_none();
             if !missing {
@@ -93,7 +88,7 @@ impl Template {
                         .replace("{user}", host.user().unwrap_or_default())
                         .replace("{port}", port.as_deref().unwrap_or_default())
                         .replace("{node}", order.node().as_str())
-                        .replace(SCRIPT, &order.shell_line()),
+                        .replace(PSPAWN, order.shell()),
                 );
             }
         }
@@ -131,8 +126,7 @@ fn gaps(word: &str) -> Vec<&str> {
 }
 
 const PSPAWN: &str = "{pspawn}";
-const SCRIPT: &str = "{script}";
-const GAPS: [&str; 6] = ["{host}", "{user}", "{port}", "{node}", PSPAWN, SCRIPT];
+const GAPS: [&str; 5] = ["{host}", "{user}", "{port}", "{node}", PSPAWN];
 
 #[cfg(test)]
 mod tests {
@@ -153,9 +147,8 @@ mod tests {
         assert_eq!(docker[..5], ["docker", "exec", "-i", "c1", "sh"]);
         let docker = filled("docker exec -i --user={user} {host} {pspawn}", "ops@c1");
         assert_eq!(docker[3], "--user=ops");
-        let shell = filled("rsh -p{port} {host} 'cd /tmp; {script}'", "c1:7");
-        assert_eq!(shell[..3], ["rsh", "-p7", "c1"]);
-        assert!(shell[3].starts_with("cd /tmp; sh -c "), "{shell:?}");
+        let shell = filled("rsh -p{port} {host} 'cd /tmp; {pspawn}'", "c1:7");
+        assert_eq!(shell, ["rsh", "-p7", "c1", "cd /tmp; sh"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! master ──stdin──> guard <──life line──> worker ──> what the worker starts
-//!        <─stdout──       <── output ────
+//!        <─stdout──       <── outputs ───
 //!                         <── tunnel ───>
 //! ```
 //!
@@ -92,7 +92,14 @@ pub(crate) fn run(node: &str, args: &[OsString]) -> i32 {
     };
     let ending = guard.watch();
     let ended = guard.tree.end(&guard.silence);
-    guard.channel.finish();
+    let patient = match ending {
+        Ending::Worker | Ending::Silence | Ending::Blind(_) => {
+            guard.silence.start(LAST_OUTPUT_MAX);
+            Some(&guard.silence)
+        }
+        Ending::Master | Ending::Asked => None,
+    };
+    guard.channel.finish(patient);
     let (text, code) = guard.report(node, ending, ended);
     say(&text);
     code
@@ -180,8 +187,8 @@ impl Guard {
         let (tunnel, worker_tunnel) = UnixStream::pair().map_err(system("the tunnel"))?;
         life_line::hand_over(&line, &worker_tunnel).map_err(GuardError::system("the tunnel"))?;
         drop(worker_tunnel);
-        let (output, worker_output) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(GuardError::system("the output"))?;
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(GuardError::system("the output"));
+        let ((output, worker_output), (errors, worker_errors)) = (pipe()?, pipe()?);
         // Not by our path: that may have been deleted since, or be a newer build by now. In the
         // forked child, too, this link means the very file that we run.
         let worker = Command::new("/proc/self/exe")
@@ -191,6 +198,7 @@ impl Guard {
             .args(args)
             .stdin(OwnedFd::from(theirs))
             .stdout(worker_output)
+            .stderr(worker_errors)
             .spawn()
             .map_err(system("starting the worker"))?;
         let worker = i32::try_from(worker.id()).ok().and_then(Pid::from_raw);
@@ -200,7 +208,7 @@ impl Guard {
         Ok(Guard {
             tree: Tree::new(worker),
             asked,
-            channel: Channel::new(output, tunnel.into()),
+            channel: Channel::new(output, errors, tunnel.into()),
             pidfd: pidfd_open(worker, PidfdFlags::empty()).ok(),
             line: Some(line.into()),
             unsent,
@@ -357,6 +365,9 @@ const LETTER_MAX: Duration = Duration::from_secs(10);
 
 /// How long the first beat may take: the worker has to start, and to find its master.
 const STARTUP_MAX: Duration = Duration::from_secs(15);
+
+/// How long what a worker wrote before its end may take to be read.
+const LAST_OUTPUT_MAX: Duration = Duration::from_secs(1);
 
 /// How long the last words may take.
 const SAY_MAX: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };

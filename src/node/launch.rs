@@ -10,10 +10,12 @@ use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::channel::oneshot;
+use futures::future::{Either, select};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
@@ -142,8 +144,8 @@ fn cannot_read(program: Option<&Path>, why: &dyn std::fmt::Display) -> StartFaul
 pub(crate) struct Running {
     /// Dropping it ends the slave and all that descends from it.
     pub(crate) line: Line,
-    /// The OS process on this machine that stands for it: its guard, or what reaches it on another.
-    pub(crate) os_pid: u32,
+    /// Sending kills what was launched on this machine: its guard, or what reaches it on another.
+    pub(crate) kill: oneshot::Sender<()>,
     /// What the slave wrote last.
     pub(crate) said: Arc<Said>,
     /// Comes true when the guard, and so everything, is gone.
@@ -176,35 +178,25 @@ async fn start(node: &Arc<Node>, plan: &Plan) -> Result<Running, StartFault> {
     let command = plan.launcher.command(&order)?;
     let letter = letter(node, plan).await?;
     let run = command.get_program().to_owned();
-    let mut command = Command::from(command);
-    if plan.launcher.ships() {
-        // What the terminal's Ctrl-C means is decided by us alone. A guard takes a session of its own, which the leader
-        // of a group could not.
-        command.process_group(0);
-    }
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+    let mut launched = Launched::spawn(Command::from(command), plan.launcher.ships())
         .map_err(|why| cannot_run(plan, &run, &why))?;
-    let os_pid = child.id().unwrap_or_default();
-    let mut to = child.stdin.take().expect("it was asked for above");
-    let mut from = child.stdout.take().expect("it was asked for above");
+    let mut to = launched.child.stdin.take().expect("it was asked for");
+    let mut from = launched.child.stdout.take().expect("it was asked for");
+    let errors = launched.child.stderr.take().expect("it was asked for");
     let said = Arc::new(Said::new(node.clone(), plan));
-    let errors = child.stderr.take().expect("it was asked for above");
     let errors = actix_rt::spawn(pump(errors, said.clone(), Stream::Err));
 
     let shipped = match &image {
         None => Ok(()),
         Some(image) => {
             let cache = launching.cache.as_deref();
-            shipping::ship(plan, image, cache, within, &mut to, &mut from).await
+            let talk = shipping::Talk { node, to: &mut to, from: &mut from, within };
+            shipping::ship(plan, image, cache, talk).await
         }
     };
     if let Err(unshipped) = shipped {
         drop((to, from));
-        let code = end_of(&mut child).await;
+        let code = launched.end().await;
         let _ = timeout(LAST_WORDS, errors).await;
         return Err(why_unshipped(plan, &order, unshipped, code, &said, within));
     }
@@ -213,31 +205,134 @@ async fn start(node: &Arc<Node>, plan: &Plan) -> Result<Running, StartFault> {
     let handed = timeout(node.config.times.greeting, to.write_all(&letter)).await;
     let (line, heard) = line::attach(node.clone(), said.clone(), to, from);
     let heard = actix_rt::spawn(heard);
-    let (tell_gone, mut gone) = oneshot::channel();
+    let (tell_gone, gone) = oneshot::channel();
+    let (kill, killed) = oneshot::channel();
     let last_words = said.clone();
     actix_rt::spawn(async move {
-        let why = reap(child).await;
+        let why = launched.reap(killed).await;
         // What a grandchild of another session keeps open is not waited for.
         let _ = timeout(LAST_WORDS, async { futures::join!(heard, errors) }).await;
         let why = lock(&last_words.report).map_or(why, in_words);
         let _ = tell_gone.send(Gone { why });
     });
     let why = match handed {
-        Ok(Ok(())) => return Ok(Running { line, os_pid, said, gone }),
+        Ok(Ok(())) => return Ok(Running { line, kill, said, gone }),
         Ok(Err(why)) => why.to_string(),
         Err(_) => "it does not read".to_owned(),
     };
     drop(line);
     // What it has said is all here when it is gone.
+    let mut gone = gone;
     let gone = match timeout(LAST_WORDS, &mut gone).await {
         Ok(gone) => gone,
         Err(_) => {
-            kill(os_pid);
+            let _ = kill.send(());
             gone.await
         }
     };
     let end = gone.map_or_else(|_| "it was lost".to_owned(), |gone| gone.why);
     Err(failed(said.with_tail(&format!("its letter was not taken ({why}); {end}"))))
+}
+
+/// The OS process of a launch command, with those of its process group. None is left when this is dropped.
+struct Launched {
+    child: Child,
+    /// It leads a group of its own: what it has started belongs to it.
+    leads: bool,
+}
+
+impl Launched {
+    /// What reaches other hosts gets a process group of its own, so that what the terminal's Ctrl-C means is decided by us
+    /// alone. A guard takes a session of its own, which the leader of a group could not.
+    fn spawn(mut command: Command, leads: bool) -> std::io::Result<Launched> {
+        if leads {
+            command.process_group(0);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let launched = Launched { child: command.spawn()?, leads };
+        lock(&LIVE).extend(launched.group());
+        Ok(launched)
+    }
+
+    /// None once it has been reaped: its number may be another's by then.
+    fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.child.id()?).ok()?)
+    }
+
+    fn group(&self) -> Option<Pid> {
+        self.pid().filter(|_| self.leads)
+    }
+
+    fn kill(&self) {
+        let _ = match self.pid() {
+            Some(pid) if self.leads => kill_process_group(pid, Signal::KILL),
+            Some(pid) => kill_process(pid, Signal::KILL),
+            None => Ok(()),
+        };
+    }
+
+    /// Its exit code, now that it is of no use any more.
+    async fn end(&mut self) -> Option<i32> {
+        let group = self.group();
+        let status = timeout(LAST_WORDS, self.child.wait()).await;
+        if status.is_err() {
+            self.kill();
+            let _ = self.child.wait().await; // it is gone then
+        }
+        forget(group);
+        status.ok()?.ok()?.code()
+    }
+
+    /// Waits for its end, which `killed` hastens; how it was.
+    async fn reap(mut self, killed: oneshot::Receiver<()>) -> String {
+        let group = self.group();
+        let ended = {
+            let waiting = std::pin::pin!(self.child.wait());
+            match select(waiting, killed).await {
+                Either::Left((ended, _)) => Some(ended),
+                // That nobody can kill it any more is no order to.
+                Either::Right((Err(_), waiting)) => Some(waiting.await),
+                Either::Right((Ok(()), _)) => None,
+            }
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                self.kill();
+                self.child.wait().await
+            }
+        };
+        forget(group);
+        match ended {
+            Ok(status) if status.success() => "it ended".to_owned(),
+            Ok(status) => format!("it ended: {status}"),
+            Err(why) => format!("its end was not seen: {why}"),
+        }
+    }
+}
+
+impl Drop for Launched {
+    fn drop(&mut self) {
+        self.kill();
+        forget(self.group());
+    }
+}
+
+fn forget(group: Option<Pid>) {
+    if let Some(group) = group {
+        lock(&LIVE).retain(|live| *live != group);
+    }
+}
+
+/// The process groups of launch commands that run.
+static LIVE: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Kills every launch command of this OS process that runs: what `ssh` or the like has been started for slaves on other
+/// hosts. For a program that is about to exit in the middle of a start; slaves that run end with it in any case.
+pub fn abandon_launches() {
+    for group in std::mem::take(&mut *lock(&LIVE)) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
 }
 
 fn cannot_run(plan: &Plan, run: &OsStr, why: &std::io::Error) -> StartFault {
@@ -251,17 +346,6 @@ fn cannot_run(plan: &Plan, run: &OsStr, why: &std::io::Error) -> StartFault {
             fault.remedy("this machine has no Slurm client: run it where srun works")
         }
         _ => fault,
-    }
-}
-
-/// The exit code of a launch command that is of no use any more.
-async fn end_of(child: &mut Child) -> Option<i32> {
-    match timeout(LAST_WORDS, child.wait()).await {
-        Ok(status) => status.ok()?.code(),
-        Err(_) => {
-            let _ = child.kill().await; // it is gone then
-            None
-        }
     }
 }
 
@@ -299,22 +383,6 @@ fn why_unshipped(
             said.with_tail(&format!("{what} before a shell answered")),
         )
         .remedy("is the user's shell there one that runs `sh -c …`? see what it says by hand"),
-    }
-}
-
-/// Kills a guard, or what reaches it on another host, that does not end; a guard's worker goes with it.
-pub(crate) fn kill(os_pid: u32) {
-    let pid = i32::try_from(os_pid).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
-}
-
-async fn reap(mut child: Child) -> String {
-    match child.wait().await {
-        Ok(status) if status.success() => "it ended".to_owned(),
-        Ok(status) => format!("it ended: {status}"),
-        Err(why) => format!("its end was not seen: {why}"),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::answer::Return;
-use super::launch::{Gone, Plan, Running, kill, launch};
+use super::launch::{Gone, Plan, Running, launch};
 use super::load::Sampler;
 use super::role::RoleEvent;
 use super::slave::SAMPLE_EVERY;
@@ -412,8 +412,16 @@ impl Handler<StartSlave> for Master {
         self.slaves.insert(name, Slave { starting, alive, waiting: Vec::new() });
         let node = self.node.clone();
         Box::pin(async move {
-            let running = match launch(&node, &plan).await {
-                Ok(running) => running,
+            let launched = {
+                let launching = std::pin::pin!(launch(&node, &plan));
+                match select(launching, ending).await {
+                    Either::Left((launched, ending)) => launched.map(|running| (running, ending)),
+                    // Dropped, a launch leaves nothing.
+                    Either::Right(_) => Err(fails(StartStep::Launch, "the pool stops".to_owned())),
+                }
+            };
+            let (running, ending) = match launched {
+                Ok(launched) => launched,
                 Err(failure) => {
                     me.do_send(SlaveGone { name, why: failure.why.clone() });
                     return Err(failure);
@@ -422,7 +430,7 @@ impl Handler<StartSlave> for Master {
             let said = running.said.clone();
             let (attending, told) = (node.clone(), me.clone());
             actix_rt::spawn(async move {
-                let Gone { why } = attend(&attending, running, ending).await;
+                let Gone { why } = attend(&attending, name, running, ending).await;
                 told.do_send(SlaveGone { name, why });
             });
             let after = node.config.times.start;
@@ -538,8 +546,13 @@ async fn differences_to(node: &Arc<Node>, them: &Hello) -> Vec<String> {
 
 /// Attends a slave's guard until it is gone. When `ending` comes, the guard is asked to end, its life
 /// line is cut, and if it still lives then, it is killed.
-async fn attend(node: &Node, running: Running, ending: oneshot::Receiver<()>) -> Gone {
-    let Running { line, os_pid, said: _, gone } = running;
+async fn attend(
+    node: &Node,
+    slave: NodeName,
+    running: Running,
+    ending: oneshot::Receiver<()>,
+) -> Gone {
+    let Running { line, kill, said: _, gone } = running;
     let mut gone = gone.map(|gone| gone.unwrap_or(Gone { why: "it was lost".to_owned() }));
     if let Either::Right((gone, _)) = select(ending, &mut gone).await {
         return gone;
@@ -548,8 +561,8 @@ async fn attend(node: &Node, running: Running, ending: oneshot::Receiver<()>) ->
     if let Ok(gone) = timeout(node.config.times.stop, &mut gone).await {
         return gone;
     }
-    warn!(node.log, "a guard, or what reaches it, does not end: killed"; "os_pid" => os_pid);
-    kill(os_pid);
+    warn!(node.log, "a guard, or what reaches it, does not end: killed"; "slave" => %slave);
+    let _ = kill.send(());
     gone.await
 }
 

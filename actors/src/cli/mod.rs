@@ -65,8 +65,8 @@ pub fn conformance_main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Error> {
     match command {
-        Command::Demo(args) => demo::demo(args).await,
-        Command::Doctor(args) => doctor::doctor(args).await,
+        Command::Demo(args) => signals::unless_asked_to_end(demo::demo(args)).await,
+        Command::Doctor(args) => signals::unless_asked_to_end(doctor::doctor(args)).await,
         Command::Start(args) => start::start(args).await,
         Command::Node(args) => node::node(args).await,
         Command::Nodes(args) => nodes::nodes(args).await,

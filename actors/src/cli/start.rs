@@ -12,7 +12,7 @@ use pspawn::{Error, Pool, RunningPool, RuntimeFileError, StartError, Terminal};
 use super::hosts::Hosts;
 use super::out::{Shown, tell};
 use super::running::cookie;
-use super::signals::{EXIT_INTERRUPTED, Signals};
+use super::signals::{Signals, interrupted};
 use board::Board;
 
 mod board;
@@ -114,7 +114,7 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
     let started = match select(pin!(builder.start()), pin!(signals.next())).await {
         Either::Left((started, _)) => started,
         // What was started ends with us.
-        Either::Right(_) => std::process::exit(EXIT_INTERRUPTED),
+        Either::Right(_) => interrupted(),
     };
     let pool = started.map_err(|why| match why {
         // The board has told which, and why.
@@ -155,7 +155,7 @@ pub(super) async fn start(args: Start) -> Result<(), Error> {
         match select(pin!(pool.stop()), pin!(signals.next())).await {
             Either::Left((stopped, _)) => stopped?,
             // The guards end what is left, unseen.
-            Either::Right(_) => std::process::exit(EXIT_INTERRUPTED),
+            Either::Right(_) => interrupted(),
         }
     }
     tell(&format!("pool {name} is stopped"));

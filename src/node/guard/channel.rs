@@ -5,7 +5,7 @@
 //! | master | `q` | none: end at once |
 //! | master | `t` | bytes of the tunnel |
 //! | master | `m` | none: there is room for [`OUTPUT_QUANTUM`] more bytes of output |
-//! | guard | `o` | what the worker, or a child of it, wrote to standard output |
+//! | guard | `o`, `e` | what the worker, or a child of it, wrote to standard output, to standard error |
 //! | guard | `t` | bytes of the tunnel; none: the worker has closed it |
 //!
 //! A frame is its type's byte, the payload's length as a big-endian `u32`, the payload. The *tunnel* is one stream
@@ -20,6 +20,8 @@ use rustix::io::{self, Errno};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::stdio::{stdin, stdout};
 
+use super::timer::Timer;
+
 /// A frame's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
@@ -27,6 +29,7 @@ pub(crate) enum Type {
     Tunnel,
     More,
     Output,
+    Errors,
 }
 
 impl Type {
@@ -36,11 +39,12 @@ impl Type {
             Type::Tunnel => b't',
             Type::More => b'm',
             Type::Output => b'o',
+            Type::Errors => b'e',
         }
     }
 
     fn of(byte: u8) -> Option<Type> {
-        let all = [Type::Quit, Type::Tunnel, Type::More, Type::Output];
+        let all = [Type::Quit, Type::Tunnel, Type::More, Type::Output, Type::Errors];
         all.into_iter().find(|kind| kind.byte() == byte)
     }
 }
@@ -112,8 +116,8 @@ pub(super) struct Channel {
     from_master: Parser,
     to_master: Vec<u8>,
     to_worker: Vec<u8>,
-    /// None once the worker, and whoever has it from the worker, has closed it.
-    output: Option<OwnedFd>,
+    /// Its standard output and its standard error: none once it, and whoever has them from it, has closed them.
+    outputs: [(Type, Option<OwnedFd>); 2],
     tunnel: Option<OwnedFd>,
     /// As much output as the master has room for.
     room: usize,
@@ -128,13 +132,13 @@ pub(super) enum Master {
 }
 
 impl Channel {
-    /// `output` is the reading end of the worker's standard output, `tunnel` a socket to it.
-    pub(super) fn new(output: OwnedFd, tunnel: OwnedFd) -> Channel {
+    /// `output` and `errors` are the reading ends of what the worker writes, `tunnel` is a socket to it.
+    pub(super) fn new(output: OwnedFd, errors: OwnedFd, tunnel: OwnedFd) -> Channel {
         Channel {
             from_master: Parser::default(),
             to_master: Vec::new(),
             to_worker: Vec::new(),
-            output: Some(output),
+            outputs: [(Type::Output, Some(output)), (Type::Errors, Some(errors))],
             tunnel: Some(tunnel),
             room: OUTPUT_QUANTUM * OUTPUT_QUANTUMS,
             scratch: vec![0; READ_BYTES],
@@ -152,7 +156,8 @@ impl Channel {
         }
         // Without room a closed one would wake us again and again.
         if !room_up.is_empty() && self.room > 0 {
-            fds.extend(self.output.iter().map(|output| PollFd::new(output, room_up)));
+            let outputs = self.outputs.iter().filter_map(|(_, output)| output.as_ref());
+            fds.extend(outputs.map(|output| PollFd::new(output, room_up)));
         }
         let fed = when(!self.to_worker.is_empty(), PollFlags::OUT);
         if !(room_up | fed).is_empty() {
@@ -172,11 +177,28 @@ impl Channel {
         Master::Stays
     }
 
-    /// Hands on what has been written before the end, as far as the master takes it without waiting.
-    pub(super) fn finish(&mut self) {
-        for _ in 0..FINISH_TURNS_MAX {
+    /// Hands on what has been written before the end: as far as the master takes it without waiting, or, if it is `patient`,
+    /// until that timer fires.
+    pub(super) fn finish(&mut self, patient: Option<&Timer>) {
+        loop {
             self.gather();
-            if self.to_master.is_empty() || !self.tell_master() {
+            let took = self.tell_master();
+            let gathered = self.outputs.iter().all(|(_, output)| output.is_none());
+            if gathered && self.to_master.is_empty() {
+                return;
+            }
+            let Some(timer) = patient else {
+                if took {
+                    continue;
+                }
+                return;
+            };
+            let mut fds = self.watched();
+            fds.push(PollFd::new(timer, PollFlags::IN));
+            let waited = super::wait_for(&mut fds, None);
+            let master = fds[0].revents();
+            let gone = !master.is_empty() && self.hear_master() == Master::Ends;
+            if waited.is_err() || gone || timer.fired() {
                 return;
             }
         }
@@ -198,7 +220,7 @@ impl Channel {
             Type::Quit => asked = true,
             Type::Tunnel if open => to_worker.extend_from_slice(piece),
             Type::More => *room = room.saturating_add(OUTPUT_QUANTUM),
-            Type::Tunnel | Type::Output => {}
+            Type::Tunnel | Type::Output | Type::Errors => {}
         });
         if asked || parsed.is_err() { Master::Ends } else { Master::Stays }
     }
@@ -218,25 +240,26 @@ impl Channel {
 
     /// Takes what the worker has written.
     fn gather(&mut self) {
-        while self.to_master.len() < HELD_BYTES_MAX
-            && self.room > 0
-            && let Some(output) = &self.output
-        {
-            // A pipe has no flag for one call; to look first is as good, for nobody else reads it.
-            let mut fds = [PollFd::new(output, PollFlags::IN)];
-            let _ = super::wait_for(&mut fds, Some(&super::AT_ONCE));
-            if fds[0].revents().is_empty() {
-                break;
-            }
-            let into = READ_BYTES.min(self.room);
-            match io::read(output, &mut self.scratch[..into]) {
-                Ok(0) => self.output = None,
-                Ok(bytes) => {
-                    put(&mut self.to_master, Type::Output, &self.scratch[..bytes]);
-                    self.room -= bytes;
+        for (kind, output) in &mut self.outputs {
+            while self.to_master.len() < HELD_BYTES_MAX
+                && self.room > 0
+                && let Some(from) = output
+            {
+                // A pipe has no flag for one call; to look first is as good, for nobody else reads it.
+                let mut fds = [PollFd::new(from, PollFlags::IN)];
+                let _ = super::wait_for(&mut fds, Some(&super::AT_ONCE));
+                if fds[0].revents().is_empty() {
+                    break;
                 }
-                Err(Errno::INTR) => {}
-                Err(_) => self.output = None,
+                let into = READ_BYTES.min(self.room);
+                match io::read(&*from, &mut self.scratch[..into]) {
+                    Ok(bytes @ 1..) => {
+                        put(&mut self.to_master, *kind, &self.scratch[..bytes]);
+                        self.room -= bytes;
+                    }
+                    Err(Errno::INTR) => {}
+                    Ok(0) | Err(_) => *output = None,
+                }
             }
         }
         while self.to_master.len() < HELD_BYTES_MAX
@@ -318,9 +341,6 @@ const READ_BYTES: usize = 64 << 10;
 
 /// As much may wait in either direction before its source is held up.
 const HELD_BYTES_MAX: usize = 256 << 10;
-
-/// What a dead worker has left in its pipe is at most a few of our reads.
-const FINISH_TURNS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

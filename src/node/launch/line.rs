@@ -1,7 +1,9 @@
 //! The master's end of what `guard/channel.rs` describes: a slave's life line, its output, and its tunnel.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -84,9 +86,14 @@ async fn hear(
     mut from_guard: ChildStdout,
     orders: mpsc::Sender<ToGuard>,
 ) {
-    let (mut output, lines) = tokio::io::duplex(OUTPUT_QUANTUM * OUTPUT_QUANTUMS);
-    let lines = Counted { lines, taken: 0, orders: orders.clone() };
-    let pumped = actix_rt::spawn(pump(lines, said.clone(), Stream::Out));
+    let taken = Rc::new(Cell::new(0));
+    let shown = |stream| {
+        let (output, lines) = tokio::io::duplex(OUTPUT_QUANTUM * OUTPUT_QUANTUMS);
+        let lines = Counted { lines, taken: taken.clone(), orders: orders.clone() };
+        (output, actix_rt::spawn(pump(lines, said.clone(), stream)))
+    };
+    let ((mut output, output_pumped), (mut errors, errors_pumped)) =
+        (shown(Stream::Out), shown(Stream::Err));
     let mut tunnel: Option<WriteHalf<DuplexStream>> = None;
     let (mut parser, mut read, mut heard) = (Parser::default(), vec![0; 64 << 10], Vec::new());
     'hearing: loop {
@@ -97,8 +104,10 @@ async fn hear(
         let parsed = parser.take(&read[..bytes], |kind, piece| heard.push((kind, piece.to_vec())));
         for (kind, piece) in heard.drain(..) {
             match kind {
-                Type::Output => {
-                    if output.write_all(&piece).await.is_err() {
+                // Neither waits: there is as much room as the guard was told of.
+                Type::Output | Type::Errors => {
+                    let to = if kind == Type::Output { &mut output } else { &mut errors };
+                    if to.write_all(&piece).await.is_err() {
                         break 'hearing;
                     }
                 }
@@ -115,12 +124,14 @@ async fn hear(
             }
         }
         if let Err(why) = parsed {
-            warn!(node.log, "a slave's standard output is not its guard's"; "slave" => %said.slave, "reason" => %why);
+            // It would go on without ever hearing that there is room again.
+            warn!(node.log, "something else than its guard writes to a slave's standard output: ended"; "slave" => %said.slave, "reason" => %why);
+            let _ = orders.clone().send(frame(Type::Quit, &[])).await; // who is let go of ends all the same
             break;
         }
     }
-    drop(output);
-    let _ = pumped.await;
+    drop((output, errors));
+    let _ = futures::join!(output_pumped, errors_pumped);
 }
 
 /// A tunnel begins: a connection that comes in over the launch channel.
@@ -153,7 +164,8 @@ fn frame(kind: Type, payload: &[u8]) -> ToGuard {
 /// A reader that tells the guard when there is room for more.
 struct Counted {
     lines: DuplexStream,
-    taken: usize,
+    /// Of both streams together.
+    taken: Rc<Cell<usize>>,
     orders: mpsc::Sender<ToGuard>,
 }
 
@@ -163,19 +175,19 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.taken >= OUTPUT_QUANTUM {
+        while self.taken.get() >= OUTPUT_QUANTUM {
             match self.orders.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
-                    self.taken -= OUTPUT_QUANTUM;
+                    self.taken.set(self.taken.get() - OUTPUT_QUANTUM);
                     let _ = self.orders.start_send(frame(Type::More, &[])); // it is ready
                 }
-                Poll::Ready(Err(_)) => self.taken = 0, // the guard is let go of
+                Poll::Ready(Err(_)) => self.taken.set(0), // the guard is let go of
                 Poll::Pending => return Poll::Pending,
             }
         }
         let before = into.filled().len();
         let polled = Pin::new(&mut self.lines).poll_read(cx, into);
-        self.taken += into.filled().len() - before;
+        self.taken.set(self.taken.get() + into.filled().len() - before);
         polled
     }
 }

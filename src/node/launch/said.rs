@@ -31,7 +31,8 @@ pub(super) fn in_words(end: WorkerEnd) -> String {
 pub(crate) struct Said {
     node: Arc<Node>,
     pub(super) slave: NodeName,
-    file: Mutex<Option<File>>,
+    /// With how many bytes it may still take.
+    file: Mutex<Option<(File, usize)>>,
     tail: Mutex<VecDeque<String>>,
     pub(super) report: Mutex<Option<WorkerEnd>>,
 }
@@ -43,11 +44,11 @@ impl Said {
             let mut file = file
                 .map_err(|why| debug!(node.log, "no file for a slave's output"; "reason" => %why))
                 .ok()?;
-            if file.metadata().is_ok_and(|meta| meta.len() > OUT_FILE_BYTES_MAX) {
+            if file.metadata().is_ok_and(|meta| meta.len() > OUT_FILE_BYTES_MAX as u64) {
                 let _ = file.set_len(0);
             }
             let _ = writeln!(file, "== {} started by {}", plan.name, node.name);
-            Some(file)
+            Some((file, OUT_FILE_BYTES_MAX))
         });
         Said {
             node,
@@ -94,8 +95,11 @@ impl Said {
         }
         let mut file = lock(&self.file);
         match file.as_mut() {
-            Some(file) => {
-                let _ = writeln!(file, "{line}"); // the tail has it too
+            Some((file, room)) => {
+                if let Some(left) = room.checked_sub(line.len() + 1) {
+                    *room = left;
+                    let _ = writeln!(file, "{line}"); // the tail has it too
+                }
             }
             None => {
                 drop(file);
@@ -147,4 +151,5 @@ pub(super) async fn pump(mut from: impl AsyncRead + Unpin, to: Arc<Said>, stream
 const LINE_BYTES_MAX: usize = 64 << 10;
 const TAIL_LINES_MAX: usize = 8;
 const TAIL_CHARS_MAX: usize = 400;
-const OUT_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Of one start; a file that is longer from former ones is begun anew.
+const OUT_FILE_BYTES_MAX: usize = 1 << 20;
