@@ -7,7 +7,7 @@ use super::cell::lock;
 use super::clock::boot_time;
 
 impl Node {
-    /// To be called at every tick.
+    /// To be called at every tick at least.
     pub(super) fn look_at_clock(&self) {
         let paused = lock(&self.pauses).look(boot_time(), self.config.times.tick);
         if let Some(paused) = paused {

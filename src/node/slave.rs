@@ -31,6 +31,7 @@ impl Slave {
     }
 
     fn report(&mut self) {
+        self.node.look_at_clock();
         let now = self.node.now();
         let Some(link) = self.master().and_then(|master| self.node.peers().get(master)) else {
             return;
