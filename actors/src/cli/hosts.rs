@@ -102,7 +102,7 @@ impl Hosts {
         };
         let why = Command::new("salloc")
             .arg(format!("--nodes={nodes}"))
-            .args(["--quiet", "--job-name=pspawn", "--kill-command=TERM", "--"])
+            .args(["--quiet", "--job-name=pspawn", "--no-kill", "--kill-command=TERM", "--"])
             .arg(std::env::current_exe()?)
             .args(std::env::args_os().skip(1))
             .exec();
