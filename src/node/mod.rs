@@ -7,12 +7,14 @@
 mod actors;
 pub(crate) mod ambient;
 pub(crate) mod answer;
+pub(crate) mod args;
 mod bifs;
 pub(crate) mod blocking;
 pub(crate) mod cell;
 pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod connection;
+mod descriptors;
 mod frames;
 pub(crate) mod guard;
 pub(crate) mod inbox;
@@ -211,6 +213,9 @@ impl Node {
         getrandom::fill(&mut seed).map_err(|why| NodeError::Os(why.to_string()))?;
 
         let log = config.log.new(o!("node" => config.name.as_str()));
+        if config.part == Part::Master {
+            descriptors::raise_limit(&log);
+        }
         let screen = Screen::start(config.name, config.output.clone(), log.clone())
             .map_err(|why| NodeError::Os(why.to_string()))?;
         let shown = CloseOnDrop(screen.clone());
