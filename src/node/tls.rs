@@ -200,7 +200,7 @@ pub(crate) struct Secured {
 /// What a peer has shown before the greeting, and so as whom it may prove itself.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    /// It sits on this host, has the channel that its keys came over, or was dialed by its name.
+    /// It sits on this host, or was dialed by its name.
     Anyone,
     /// The node whose certificate of the pool this is.
     Certified(CertificateDer<'static>),
@@ -208,6 +208,8 @@ pub(crate) enum Entry {
     Attaches,
     /// The node that our master has named as the other end of a relayed stream.
     Named(NodeName),
+    /// The slave that was launched over the channel which this comes through.
+    Slave(NodeName),
 }
 
 impl Entry {
@@ -222,6 +224,8 @@ impl Entry {
             Entry::Named(node) => {
                 Err(Refusal::OtherNode { here: them.node.to_string(), wanted: node.to_string() })
             }
+            Entry::Slave(node) if them.node == *node && them.part == Part::Slave => Ok(()),
+            Entry::Slave(node) => Err(Refusal::NotLaunched(node.to_string())),
             Entry::Certified(cert) => {
                 let name = ServerName::try_from(certified_name(them.node)).ok();
                 let cert = ParsedCertificate::try_from(cert).ok();

@@ -119,17 +119,47 @@ fn a_node_of_another_pool_or_without_a_certificate_gets_nowhere() {
 }
 
 #[test]
-fn a_call_back_that_no_address_takes_goes_through_the_launcher() {
+fn nobody_but_its_slave_comes_through_a_launchers_channel() {
+    let entry = Entry::Slave(name("a@h"));
+    assert_eq!(entry.admits(&hello(name("a@h"), Part::Slave)), Ok(()));
+    let refused = Err(Refusal::NotLaunched("a@h".to_owned()));
+    assert_eq!(entry.admits(&hello(name("b@h"), Part::Slave)), refused, "TL-2");
+    for part in [Part::Master, Part::Free, Part::Hidden] {
+        assert_eq!(entry.admits(&hello(name("a@h"), part)), refused, "TL-2");
+    }
     run(async {
         let hosts = Hosts::new().await;
         let closed = closed_port().await;
         let at = At { remote: vec![closed], ..hosts.b.at() };
         let (ours, theirs) = duplex(64 << 10);
         let accepting = hosts.b.clone();
+        hosts.b.on_io(async move {
+            let tunnel = ByteStream::whole(Via::Launcher, theirs);
+            let origin = "launcher of x@h".to_owned();
+            connection::accept_tunnel(accepting, tunnel, name("x@h"), origin).await;
+        });
+        let fallback: MakeStream = Box::new(move || Ok(ByteStream::whole(Via::Launcher, ours)));
+        hosts.a.call_back(hosts.b.name, at, Some(fallback));
+        assert!(hosts.kinds_of_b().await.is_err());
+        let why = hosts.a.peers().why_lost(hosts.b.name).unwrap();
+        assert!(why.contains("only the slave \"x@h\" comes this way"), "TL-2: {why}");
+        hosts.stop();
+    });
+}
+
+#[test]
+fn a_call_back_that_no_address_takes_goes_through_the_launcher() {
+    run(async {
+        let hosts = Hosts::new().await;
+        let closed = closed_port().await;
+        let at = At { remote: vec![closed], ..hosts.b.at() };
+        let (ours, theirs) = duplex(64 << 10);
+        let (accepting, slave) = (hosts.b.clone(), hosts.a.name);
         // The master takes it in on its own IO thread, as a launcher does.
         hosts.b.on_io(async move {
             let tunnel = ByteStream::whole(Via::Launcher, theirs);
-            connection::accept_tunnel(accepting, tunnel, "launcher of a@h".to_owned()).await;
+            let origin = "launcher of a@h".to_owned();
+            connection::accept_tunnel(accepting, tunnel, slave, origin).await;
         });
         let fallback: MakeStream = Box::new(move || Ok(ByteStream::whole(Via::Launcher, ours)));
         hosts.a.call_back(hosts.b.name, at, Some(fallback));
@@ -265,7 +295,8 @@ impl Hosts {
             let credentials = Some(authority.issue(name(text)).unwrap());
             Config { credentials, ..config(text, host) }
         };
-        let a = Node::start(certified("a@h", "here")).await.unwrap();
+        let a = Config { part: Part::Slave, ..certified("a@h", "here") };
+        let a = Node::start(a).await.unwrap();
         let listen_tls = Some("127.0.0.1:0".parse().unwrap());
         let b = Config { listen_tls, ..certified("b@h", "there") };
         let b = Node::start(b).await.unwrap();
