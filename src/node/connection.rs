@@ -407,7 +407,7 @@ async fn answer(node: &Arc<Node>, comer: Comer) -> Result<(Upheld, Met), Unmet> 
         }
         Comer::Tls(stream) => {
             let ends = Ends::of(&stream);
-            (tls::accept(node.tls(), node.own_certificate(), stream).await?, ends)
+            (tls::accept(node.tls(), node.own_certificate(), node.tls_turns(), stream).await?, ends)
         }
     };
     let Secured { mut stream, channel, entry } = secured;

@@ -76,7 +76,7 @@ use self::role::RoleEvent;
 use self::screen::Screen;
 use self::slave::Slave;
 use self::table::Table;
-use self::tls::{OwnCertificate, Tls, TlsError};
+use self::tls::{OwnCertificate, Tls, TlsError, Turns};
 use crate::core::calls::Calls;
 use crate::core::life::Life;
 use crate::core::pause::Pauses;
@@ -99,6 +99,7 @@ pub(crate) struct Node {
     tls: Mutex<Option<Arc<Tls>>>,
     /// What it is attached by.
     own_certificate: Option<OwnCertificate>,
+    tls_turns: Turns,
     /// Pids, refs: never used again.
     numbers: AtomicU64,
     table: Table,
@@ -230,6 +231,7 @@ impl Node {
             tls_address,
             tls: Mutex::new(tls.map(Arc::new)),
             own_certificate,
+            tls_turns: Turns::default(),
             numbers: AtomicU64::new(0),
             table: Table::new(),
             names: Names::default(),
@@ -385,6 +387,11 @@ impl Node {
     /// The certificate that it is attached by, if it is a free node that listens for other hosts.
     pub(crate) fn own_certificate(&self) -> Option<&OwnCertificate> {
         self.own_certificate.as_ref()
+    }
+
+    /// Whose handshake is computed next.
+    pub(crate) fn tls_turns(&self) -> &Turns {
+        &self.tls_turns
     }
 
     /// Takes over what it proves itself with from now on.
