@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use actix_rt::System;
 
 use crate::node::ambient::ambient_node;
+use crate::node::args::own_args;
 use crate::node::launch::become_slave;
 use crate::pool::{Error, PoolError};
 
@@ -59,8 +60,7 @@ where
 /// [`run`] does it by itself, and on Linux it has happened before `main` anyway, in test executables
 /// too. To be called first thing in `main` where neither holds.
 pub fn init() {
-    let args: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = become_slave(&args) {
+    if let Some(code) = become_slave(&own_args()) {
         std::process::exit(code);
     }
 }

@@ -432,6 +432,36 @@ async fn a_slaves_own_files_are_nobodys_business() {
     pool.stop().await;
 }
 
+// FI-4: it would use up the descriptors of the master, which everybody needs.
+#[actix::test]
+async fn no_node_has_more_files_open_than_its_share() {
+    let (mut pool, _dir) = shared(1).await;
+    let (here, slave) = (pool.here(), pool.slaves().await[0]);
+    pool.files().write("file", "text").await.expect("it is written");
+    let mut open = Vec::new();
+    let why = loop {
+        match pool.files().open("file").await {
+            Ok(file) => open.push(file),
+            Err(why) => break why,
+        }
+    };
+    assert_eq!(open.len(), 256, "FI-4");
+    assert!(
+        matches!(&why, FileError::TooManyOpen { node, max: 256, .. } if *node == here),
+        "{why}"
+    );
+    assert!(pool.files().stat("file").await.is_ok(), "nothing stays open for it");
+    let told = pool.does(slave, Do::Read("file".into())).await;
+    assert_eq!(told, Told::Bytes(4, hash(b"text")), "the others have theirs");
+    let closed = open.pop().expect("one of them");
+    let monitor = pool.inbox.monitor(closed.pid());
+    drop(closed);
+    assert_eq!(pool.next_down().await.monitor, monitor);
+    open.push(pool.files().open("file").await.expect("it may again"));
+    assert!(pool.files().open("file").await.is_err(), "FI-4");
+    pool.stop().await;
+}
+
 // ---- ends ---------------------------------------------------------------------------------------
 
 // FI-2: killed in the middle, with all its chunks on their way.

@@ -7,12 +7,17 @@ mod enemy;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
 use pspawn::prelude::*;
 use pspawn::{Cookie, FreeNode, PoolBuilder};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::version::TLS13;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use enemy::Log;
 
@@ -57,13 +62,15 @@ fn strangers_in_thousands_leave_a_job_untouched_and_keep_nobody_out() {
     // A quiet peer of another source comes before them all, and takes its time.
     let quiet = stranger(Ipv4Addr::new(127, 0, 0, 2), to);
     let mut held = Vec::new();
+    let hello = client_hello();
     for number in 0..STRANGERS {
         let mut stranger = stranger(Ipv4Addr::LOCALHOST, to);
         // What it has to say may come too late already.
-        let _ = match number % 4 {
+        let _ = match number % 5 {
             0 => stranger.write_all(b"GET / HTTP/1.1\r\n\r\n"),
             1 => stranger.write_all(&HALF_A_HELLO),
             2 => stranger.write_all(&HALF_A_HELLO[..3]),
+            3 => stranger.write_all(&hello),
             _ => Ok(()),
         };
         held.push(stranger);
@@ -115,6 +122,18 @@ fn rss_bytes() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
+/// What makes a node compute keys and sign.
+fn client_hello() -> Vec<u8> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_protocol_versions(&[&TLS13]).unwrap();
+    let config = config.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let name = ServerName::try_from("attach.pspawn").unwrap();
+    let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).unwrap();
+    hello
 }
 
 const STRANGERS: usize = 10_000;

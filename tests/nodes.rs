@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::io::Write;
+use std::process::Command;
+
 use pspawn::prelude::*;
 use support::{DOORS, Done, Door, Order, OsPid, TestPool, Wish};
 
@@ -402,6 +405,37 @@ async fn two_slaves_that_cut_and_link_at_once_agree_in_the_end() {
     }
     pool.stop().await;
 }
+
+// ---- a slave's OS process -----------------------------------------------------------------------
+
+#[actix::test]
+async fn who_writes_to_a_closed_pipe_has_an_error_and_the_node_lives() {
+    let pool = TestPool::start(1).await;
+    for node in pool.nodes().await.expect("the master answers") {
+        let called = pool.call_on::<String>(node, "nodes", "write_to_nobody", ()).await;
+        let said = called.expect("it starts").result().await;
+        assert_eq!(said, Ok("BrokenPipe".to_owned()), "on {node}");
+        let called = pool.call_on::<bool>(node, "nodes", "child_ignores_sigpipe", ()).await;
+        assert_eq!(called.expect("it starts").result().await, Ok(false), "of {node}");
+    }
+    pool.stop().await;
+}
+
+async fn write_to_nobody(_: Ctx) -> String {
+    let (from, mut to) = std::io::pipe().expect("there are pipes");
+    drop(from);
+    format!("{:?}", to.write_all(b"lost").expect_err("nobody reads").kind())
+}
+
+/// What the kernel says of an OS process that is started from here.
+async fn child_ignores_sigpipe(_: Ctx) -> bool {
+    let said = Command::new("cat").arg("/proc/self/status").output().expect("it runs");
+    let said = String::from_utf8(said.stdout).expect("it is text");
+    let ignored = said.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("it is said");
+    u64::from_str_radix(ignored.trim(), 16).expect("a number") >> (SIGPIPE - 1) & 1 == 1
+}
+const SIGPIPE: u32 = 13;
+remote_fn!("nodes": write_to_nobody, child_ignores_sigpipe);
 
 async fn two_trappers(pool: &mut TestPool, door: Door) -> [Pid; 2] {
     let slaves = pool.slaves().await;

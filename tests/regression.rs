@@ -1,11 +1,15 @@
 //! Bugs that were: each test fails without its fix.
 
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::future::join_all;
+use pspawn::launcher::{Launcher, Order, StartFault};
 use pspawn::prelude::*;
 use pspawn::{Attached, Cookie, FreeNode, PoolBuilder, PoolError, SpawnError, Value};
+use rustix::fs::{CWD, Mode, mkfifoat};
 
 async fn idle(mut ctx: Ctx) {
     ctx.receive::<()>().await;
@@ -179,6 +183,60 @@ fn an_attach_that_fails_says_why_each_time() {
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("refused") || refused.contains("not reached"), "{refused}");
     }
+    stop(pool);
+}
+
+/// TL-2: the certificate of another name would have gone with it.
+#[test]
+fn a_member_gets_no_second_name_by_having_itself_attached() {
+    let pool = pool("names", |builder| builder);
+    let node = free("names-free");
+    attach(&pool, &node).unwrap();
+    let (other, member) = ("other@elsewhere".parse().unwrap(), node.pool().here());
+    for asker in [node.pool(), &pool] {
+        let refused = block_on(asker.attach(other, node.pool().address())).unwrap_err();
+        let words = format!("{member} is at {}, and in the pool", node.pool().address());
+        assert!(refused.to_string().contains(&words), "{refused}");
+    }
+    // Any other node it may have attached (P30).
+    let third = free("names-third");
+    let attached = block_on(node.pool().attach(third.pool().here(), third.pool().address()));
+    assert!(attached.unwrap().newly);
+    stop(pool);
+}
+
+/// A launch command that says nothing until it may end.
+struct Halts(PathBuf);
+
+impl Launcher for Halts {
+    fn name(&self) -> &str {
+        "halts"
+    }
+
+    fn command(&self, _: &Order<'_>) -> Result<Command, StartFault> {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg("read end < \"$0\"").arg(&self.0);
+        Ok(command)
+    }
+}
+
+/// TL-2: the slave is to be the only one that has its name's certificate.
+#[test]
+fn nobody_is_attached_under_the_name_of_a_slave_that_is_being_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let may_end = dir.path().join("may end");
+    mkfifoat(CWD, &may_end, Mode::from_raw_mode(0o600)).unwrap();
+    let pool = pool("starting", |builder| builder.launcher(Halts(may_end.clone())));
+    let starter = pool.clone();
+    let starting = std::thread::spawn(move || block_on(starter.start_slave("far", "slave")));
+    let may_end = std::fs::File::create(may_end).unwrap(); // returns once the command runs
+    let node = free("starting-free");
+    let slave = "slave@far".parse().unwrap();
+    let refused = block_on(pool.attach(slave, node.pool().address())).unwrap_err();
+    assert!(refused.to_string().contains("slave@far is a slave of this pool"), "{refused}");
+    drop(may_end);
+    assert!(starting.join().unwrap().is_err());
+    attach(&pool, &node).unwrap();
     stop(pool);
 }
 

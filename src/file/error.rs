@@ -48,6 +48,19 @@ pub enum FileError {
         /// What it is.
         is: FileKind,
     },
+    /// The own node has too many files of the master's open.
+    #[error("{} was not opened: {node} has {max} files open on {master}, and may not have more: close some first",
+        path.display())]
+    TooManyOpen {
+        /// As it was asked for.
+        path: PathBuf,
+        /// The pool's master.
+        master: NodeName,
+        /// The node that asked.
+        node: NodeName,
+        /// How many it may have open at a time.
+        max: u64,
+    },
     /// The operating system has refused, or failed.
     #[error("{} on {master}: {why}", path.display())]
     Io {
@@ -103,12 +116,18 @@ pub enum FileError {
 }
 
 impl FileError {
-    pub(super) fn of(refusal: Refusal, path: PathBuf, master: NodeName) -> FileError {
+    pub(super) fn of(
+        refusal: Refusal,
+        path: PathBuf,
+        master: NodeName,
+        node: NodeName,
+    ) -> FileError {
         match refusal {
             Refusal::NotAllowed { shared } => FileError::NotAllowed { path, master, shared },
             Refusal::ReadOnly => FileError::ReadOnly { path, master },
             Refusal::NotFound => FileError::NotFound { path, master },
             Refusal::NotAFile(is) => FileError::NotAFile { path, master, is },
+            Refusal::TooMany { max } => FileError::TooManyOpen { path, master, node, max },
             Refusal::Os(code) => {
                 let why = io::Error::from_raw_os_error(code);
                 FileError::Io { path, master, kind: why.kind(), why: why.to_string() }

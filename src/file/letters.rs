@@ -98,6 +98,8 @@ mod tests {
         assert_eq!(refused, r#"{"Refused": {"NotAllowed": [["/a"]]}}"#);
         let refused = shape(FileAnswer::Refused(Refusal::NotAFile(kind)));
         assert_eq!(refused, r#"{"Refused": {"NotAFile": "Directory"}}"#);
+        let refused = shape(FileAnswer::Refused(Refusal::TooMany { max: 256 }));
+        assert_eq!(refused, r#"{"Refused": {"TooMany": [256]}}"#);
         assert_eq!(shape(FileAnswer::Refused(Refusal::Os(5))), r#"{"Refused": {"Os": 5}}"#);
     }
 }

@@ -30,7 +30,14 @@ mod registration {
 async fn file(mut ctx: Ctx, client: Pid, path: OsString, purpose: Purpose) {
     ctx.monitor(client);
     let shares = ctx.cell().node.config.shares.clone();
-    let (opened, answer) = match blocking(move || open(&shares, Path::new(&path), purpose)).await {
+    // What is only looked at is closed before the answer.
+    let in_use = (purpose != Purpose::Stat).then(|| shares.admit(client.node())).transpose();
+    let opening = async {
+        let in_use = in_use?;
+        let (opened, answer) = blocking(move || open(&shares, Path::new(&path), purpose)).await?;
+        Ok((opened.map(|opened| (opened, in_use)), answer))
+    };
+    let (opened, answer) = match opening.await {
         Ok(opened) => opened,
         Err(why) => return ctx.send(client, FileAnswer::Refused(why)),
     };
@@ -48,7 +55,7 @@ async fn file(mut ctx: Ctx, client: Pid, path: OsString, purpose: Purpose) {
         let opened = opened.clone();
         // One at a time, so nobody waits for this lock; and a job that has begun runs to its end even if
         // the process is killed: then the file is closed after it.
-        let answer = blocking(move || serve(&mut lock(&opened), request)).await;
+        let answer = blocking(move || serve(&mut lock(&opened).0, request)).await;
         let last = last || answer.is_err();
         ctx.send(client, answer.unwrap_or_else(FileAnswer::Refused));
         if last {

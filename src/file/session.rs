@@ -67,8 +67,8 @@ impl Session {
             };
             match letter.open::<FileAnswer>() {
                 Ok(FileAnswer::Refused(why)) => {
-                    return Err(self.ends(|Session { path, master, .. }| {
-                        FileError::of(why, path.clone(), *master)
+                    return Err(self.ends(|Session { path, master, mailbox, .. }| {
+                        FileError::of(why, path.clone(), *master, mailbox.pid().node())
                     }));
                 }
                 Ok(answer) => return Ok(answer),

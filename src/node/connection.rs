@@ -124,8 +124,8 @@ pub(crate) enum Comer {
     Plain(TcpStream),
     /// From another host.
     Tls(TcpStream),
-    /// Through a channel that is as secret as the keys that came over it.
-    Tunnel(ByteStream),
+    /// Through the channel that this slave's keys went over.
+    Tunnel(ByteStream, NodeName),
     /// Through the master, which has said who it is.
     Relayed(ByteStream, NodeName),
 }
@@ -159,12 +159,18 @@ pub(crate) async fn accept(
     warn!(node.log, "refused"; "from" => origin, "reason" => why);
 }
 
-/// Answers the greeting of a slave that comes through the channel over which it got its keys, and serves
+/// Answers the greeting of `slave`, which comes through the channel over which it got its keys, and serves
 /// the connection to its end. `origin` names that channel in the log.
-#[allow(dead_code, reason = "for launchers that bring a channel")]
-pub(crate) async fn accept_tunnel(node: Arc<Node>, stream: ByteStream, origin: String) {
+///
+/// TL-2: it comes in as nobody else, and as a slave.
+pub(crate) async fn accept_tunnel(
+    node: Arc<Node>,
+    stream: ByteStream,
+    slave: NodeName,
+    origin: String,
+) {
     let (_stay, pushed_out) = oneshot::channel();
-    accept(node, Comer::Tunnel(stream), origin, pushed_out, || {}).await;
+    accept(node, Comer::Tunnel(stream, slave), origin, pushed_out, || {}).await;
 }
 
 /// Answers the greeting of `peer`, which our master passes on to us, and serves the connection to its end.
@@ -393,13 +399,15 @@ async fn answer(node: &Arc<Node>, comer: Comer) -> Result<(Upheld, Met), Unmet> 
         Comer::Plain(stream) => {
             (Secured { stream: ByteStream::tcp(stream)?, channel, entry }, None)
         }
-        Comer::Tunnel(stream) => (Secured { stream, channel, entry }, None),
+        Comer::Tunnel(stream, slave) => {
+            (Secured { stream, channel, entry: Entry::Slave(slave) }, None)
+        }
         Comer::Relayed(stream, peer) => {
             (Secured { stream, channel, entry: Entry::Named(peer) }, None)
         }
         Comer::Tls(stream) => {
             let ends = Ends::of(&stream);
-            (tls::accept(node.tls(), node.own_certificate(), stream).await?, ends)
+            (tls::accept(node.tls(), node.own_certificate(), node.tls_turns(), stream).await?, ends)
         }
     };
     let Secured { mut stream, channel, entry } = secured;

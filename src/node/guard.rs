@@ -46,6 +46,8 @@ use process::Process;
 use timer::Timer;
 use tree::Tree;
 
+use super::args::own_args;
+
 mod asked;
 pub(crate) mod channel;
 mod letter;
@@ -192,7 +194,7 @@ impl Guard {
         // Not by our path: that may have been deleted since, or be a newer build by now. In the
         // forked child, too, this link means the very file that we run.
         let worker = Command::new("/proc/self/exe")
-            .arg0(std::env::args_os().next().unwrap_or_default())
+            .arg0(own_args().into_iter().next().unwrap_or_default())
             .arg(WORKER_FLAG)
             .arg(node)
             .args(args)

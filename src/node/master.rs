@@ -161,9 +161,13 @@ impl Master {
     }
 
     /// Only for commands: members have theirs from the start, and nobody gets those of another.
+    ///
+    /// TL-2: for the name that the asker has proved on its connection, whatever it asks for; and not if a slave of ours is
+    /// to have it.
     fn credentials_for(&self, to: &Return) -> Answer {
         let asker = to.link.as_ref().and_then(|link| self.up.get(&link.peer));
         let asker = asker.filter(|peer| peer.hello.part == Part::Hidden);
+        let asker = asker.filter(|peer| !self.slaves.contains_key(&peer.hello.node));
         match (asker, &self.node.config.authority) {
             (Some(peer), Some(authority)) => match authority.issue(peer.hello.node) {
                 Ok(credentials) => Answer::Credentials(credentials),
@@ -189,6 +193,22 @@ impl Master {
         }
     }
 
+    /// Why a node that is no member is not attached under this name, or at this place.
+    ///
+    /// TL-2: each member may have nodes attached, but gets no second name by it, and not that of a slave. Whoever brings
+    /// up another node for it is trusted, as all are who are in the pool.
+    fn not_attachable(&self, name: NodeName, at: &At) -> Option<String> {
+        if self.slaves.contains_key(&name) {
+            return Some(format!(
+                "{name} is a slave of this pool, on its way in or out: wait, or use another name"
+            ));
+        }
+        let shared = |member| Some((at.shared_with(&self.place_of(member)?)?, member));
+        let members = self.placement.members();
+        let (address, member) = members.iter().find_map(|member| shared(member.name))?;
+        Some(format!("{member} is at {address}, and in the pool already: {name} is elsewhere"))
+    }
+
     fn attach(
         &mut self,
         name: NodeName,
@@ -200,6 +220,9 @@ impl Master {
         if self.placement.members().get(name).is_some() {
             let answer = Answer::Attached { already: true, differences: Vec::new() };
             return to.tell(&self.node, answer);
+        }
+        if let Some(why) = self.not_attachable(name, &at) {
+            return to.tell(&self.node, Answer::Refused(why));
         }
         let credentials = self.node.config.authority.as_ref().map(|ours| ours.issue(name));
         let credentials = match credentials.transpose() {

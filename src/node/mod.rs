@@ -7,12 +7,14 @@
 mod actors;
 pub(crate) mod ambient;
 pub(crate) mod answer;
+pub(crate) mod args;
 mod bifs;
 pub(crate) mod blocking;
 pub(crate) mod cell;
 pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod connection;
+mod descriptors;
 mod frames;
 pub(crate) mod guard;
 pub(crate) mod inbox;
@@ -74,7 +76,7 @@ use self::role::RoleEvent;
 use self::screen::Screen;
 use self::slave::Slave;
 use self::table::Table;
-use self::tls::{OwnCertificate, Tls, TlsError};
+use self::tls::{OwnCertificate, Tls, TlsError, Turns};
 use crate::core::calls::Calls;
 use crate::core::life::Life;
 use crate::core::pause::Pauses;
@@ -97,6 +99,7 @@ pub(crate) struct Node {
     tls: Mutex<Option<Arc<Tls>>>,
     /// What it is attached by.
     own_certificate: Option<OwnCertificate>,
+    tls_turns: Turns,
     /// Pids, refs: never used again.
     numbers: AtomicU64,
     table: Table,
@@ -211,6 +214,9 @@ impl Node {
         getrandom::fill(&mut seed).map_err(|why| NodeError::Os(why.to_string()))?;
 
         let log = config.log.new(o!("node" => config.name.as_str()));
+        if config.part == Part::Master {
+            descriptors::raise_limit(&log);
+        }
         let screen = Screen::start(config.name, config.output.clone(), log.clone())
             .map_err(|why| NodeError::Os(why.to_string()))?;
         let shown = CloseOnDrop(screen.clone());
@@ -225,6 +231,7 @@ impl Node {
             tls_address,
             tls: Mutex::new(tls.map(Arc::new)),
             own_certificate,
+            tls_turns: Turns::default(),
             numbers: AtomicU64::new(0),
             table: Table::new(),
             names: Names::default(),
@@ -380,6 +387,11 @@ impl Node {
     /// The certificate that it is attached by, if it is a free node that listens for other hosts.
     pub(crate) fn own_certificate(&self) -> Option<&OwnCertificate> {
         self.own_certificate.as_ref()
+    }
+
+    /// Whose handshake is computed next.
+    pub(crate) fn tls_turns(&self) -> &Turns {
+        &self.tls_turns
     }
 
     /// Takes over what it proves itself with from now on.

@@ -41,6 +41,8 @@ struct State {
     /// Somebody wants to see all, repetitions included.
     settle: bool,
     closed: bool,
+    /// The thread has ended, and nobody shows anything any more.
+    gone: bool,
 }
 
 struct Waiting {
@@ -73,6 +75,7 @@ impl Screen {
                 shown: 0,
                 settle: false,
                 closed: false,
+                gone: false,
             }),
             more: Condvar::new(),
             done: Condvar::new(),
@@ -126,7 +129,8 @@ impl Screen {
         self.more.notify_one();
         for _ in 0..rounds {
             let before = state.shown;
-            let waited = self.done.wait_timeout_while(state, STALLED, |state| !state.is_done());
+            let pending = |state: &mut State| !state.is_done() && !state.gone;
+            let waited = self.done.wait_timeout_while(state, STALLED, pending);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             if state.is_done() || state.shown == before {
                 break;
@@ -159,6 +163,7 @@ impl Screen {
 
     /// All that the thread does.
     fn run(&self, sink: &Sink, log: &Logger) {
+        let _gone = GoneOnDrop(self);
         let clock = Clock::start();
         let mut ticked = clock.now();
         let mut broken = false;
@@ -246,7 +251,18 @@ impl Screen {
 
 impl State {
     fn is_done(&self) -> bool {
-        self.spool.is_empty() && !self.writing && !self.settle
+        // Before its end the thread has shown repetitions too, whoever asks for them only now.
+        self.spool.is_empty() && !self.writing && (!self.settle || self.gone)
+    }
+}
+
+/// Says that the thread has ended, however it did.
+struct GoneOnDrop<'a>(&'a Screen);
+
+impl Drop for GoneOnDrop<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).gone = true;
+        self.0.done.notify_all();
     }
 }
 
@@ -263,3 +279,23 @@ const TICK: Duration = Duration::from_millis(500);
 pub(crate) const STALLED: Duration = Duration::from_secs(1);
 /// One that shows a little is waited for as many times as long.
 const ROUNDS_MAX: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_screen_that_has_ended_does_not_wait() {
+        let node: NodeName = "a@here".parse().unwrap();
+        // It goes with the thread, which is the last to hold it.
+        let (held, ended) = mpsc::channel::<()>();
+        let sink = Sink::closure(move |_| drop(held.clone()));
+        let screen = Screen::start(node, sink, Logger::root(slog::Discard, slog::o!())).unwrap();
+        screen.close();
+        assert!(ended.recv().is_err());
+        assert!(screen.settle(ROUNDS_MAX), "all that has come is shown");
+        assert!(screen.settle(1), "and stays it");
+    }
+}

@@ -4,12 +4,15 @@
 //! about meanwhile: the kernel resolves it, in one step, from a directory that was opened when the pool
 //! started.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{
@@ -17,11 +20,16 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::term::{FileEntry, FileInfo, FileKind, Refusal};
+use super::cell::lock;
+use crate::term::{FileEntry, FileInfo, FileKind, NodeName, Refusal};
 
 /// The directories that a node opens to its pool, in the order in which they were named. A slave has none.
 #[derive(Debug, Default)]
-pub(crate) struct Shares(Vec<Share>);
+pub(crate) struct Shares {
+    dirs: Vec<Share>,
+    /// How many files each node of the pool has open.
+    in_use: Mutex<HashMap<NodeName, usize>>,
+}
 
 #[derive(Debug)]
 struct Share {
@@ -50,7 +58,21 @@ impl Shares {
         let open = |(path, writable): &(PathBuf, bool)| {
             Share::open(path, *writable).map_err(|why| (path.clone(), why))
         };
-        dirs.iter().map(open).collect::<Result<_, _>>().map(Shares)
+        let dirs = dirs.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Shares { dirs, in_use: Mutex::default() })
+    }
+
+    /// The right of a node to have one file more open, until it is dropped.
+    ///
+    /// FI-4: so no node uses up the descriptors that the master talks to all the others with.
+    pub(crate) fn admit(self: &Arc<Self>, node: NodeName) -> Result<InUse, Refusal> {
+        let mut in_use = lock(&self.in_use);
+        let count = in_use.entry(node).or_default();
+        if *count >= OPEN_MAX {
+            return Err(Refusal::TooMany { max: OPEN_MAX as u64 });
+        }
+        *count += 1;
+        Ok(InUse { shares: self.clone(), node })
     }
 
     /// Opens a regular file; what is none is refused, and does not keep anybody waiting.
@@ -104,9 +126,9 @@ impl Shares {
 
     /// The share that a path is below, and the path from there.
     fn place<'a>(&self, path: &'a Path) -> Result<(&Share, &'a Path), Refusal> {
-        let names: Vec<&[PathBuf]> = self.0.iter().map(|share| &share.names[..]).collect();
+        let names: Vec<&[PathBuf]> = self.dirs.iter().map(|share| &share.names[..]).collect();
         let (share, rest) = place(&names, path).ok_or_else(|| self.not_allowed())?;
-        Ok((&self.0[share], rest))
+        Ok((&self.dirs[share], rest))
     }
 
     fn resolve(&self, share: &Share, rest: &Path, flags: OFlags) -> Result<OwnedFd, Refusal> {
@@ -129,7 +151,7 @@ impl Shares {
 
     fn not_allowed(&self) -> Refusal {
         let name = |share: &Share| share.names[0].display().to_string();
-        Refusal::NotAllowed { shared: self.0.iter().map(name).collect() }
+        Refusal::NotAllowed { shared: self.dirs.iter().map(name).collect() }
     }
 }
 
@@ -144,6 +166,23 @@ impl Share {
             names.push(named);
         }
         Ok(Share { names, dir, writable })
+    }
+}
+
+/// A file that a node has open, as it is counted.
+pub(crate) struct InUse {
+    shares: Arc<Shares>,
+    node: NodeName,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut count) = lock(&self.shares.in_use).entry(self.node) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }
 
@@ -230,6 +269,8 @@ impl From<io::Error> for Refusal {
     }
 }
 
+/// Files and directories that one node may have open at a time.
+const OPEN_MAX: usize = 256;
 /// What a new file may be used for, less what the master's umask takes away.
 const NEW_FILE_MODE: u32 = 0o666;
 /// As often a path is resolved anew whose directories are renamed at that moment.
@@ -259,5 +300,21 @@ mod tests {
         assert_eq!(at("x/../y"), None, "it may go up, if x is a link");
         assert_eq!(at("/a/../etc"), None);
         assert_eq!(place(&[], Path::new("x")), None, "nothing is shared");
+    }
+
+    #[test]
+    fn each_node_has_so_many_files_open_and_no_more_fi4() {
+        let shares = Arc::<Shares>::default();
+        let [one, other] = ["a@here", "b@here"].map(|name| name.parse::<NodeName>().unwrap());
+        let mut open: Vec<InUse> = (0..OPEN_MAX)
+            .map(|_| shares.admit(one).unwrap_or_else(|_| panic!("refused")))
+            .collect();
+        assert_eq!(shares.admit(one).err(), Some(Refusal::TooMany { max: 256 }));
+        let _others = shares.admit(other).ok().expect("it has its own");
+        open.pop();
+        open.push(shares.admit(one).ok().expect("one was closed"));
+        assert!(shares.admit(one).is_err());
+        open.clear();
+        assert_eq!(lock(&shares.in_use).len(), 1, "nothing is kept of who has none open");
     }
 }

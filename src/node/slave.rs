@@ -47,7 +47,10 @@ impl Slave {
         match self.node.config.part {
             Part::Slave => {
                 warn!(self.node.log, "ends"; "reason" => why.to_owned());
-                launch::end_worker();
+                match &self.node.config.life_line {
+                    Some(_) => launch::end_worker(),
+                    None => self.node.stop(), // it was not launched: the OS process is not its own
+                }
             }
             Part::Free | Part::Hidden | Part::Master => {
                 // P37: an attached node stays up, without a pool.

@@ -16,6 +16,7 @@ use rcgen::{
 };
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -200,7 +201,7 @@ pub(crate) struct Secured {
 /// What a peer has shown before the greeting, and so as whom it may prove itself.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    /// It sits on this host, has the channel that its keys came over, or was dialed by its name.
+    /// It sits on this host, or was dialed by its name.
     Anyone,
     /// The node whose certificate of the pool this is.
     Certified(CertificateDer<'static>),
@@ -208,6 +209,8 @@ pub(crate) enum Entry {
     Attaches,
     /// The node that our master has named as the other end of a relayed stream.
     Named(NodeName),
+    /// The slave that was launched over the channel which this comes through.
+    Slave(NodeName),
 }
 
 impl Entry {
@@ -222,6 +225,8 @@ impl Entry {
             Entry::Named(node) => {
                 Err(Refusal::OtherNode { here: them.node.to_string(), wanted: node.to_string() })
             }
+            Entry::Slave(node) if them.node == *node && them.part == Part::Slave => Ok(()),
+            Entry::Slave(node) => Err(Refusal::NotLaunched(node.to_string())),
             Entry::Certified(cert) => {
                 let name = ServerName::try_from(certified_name(them.node)).ok();
                 let cert = ParsedCertificate::try_from(cert).ok();
@@ -235,6 +240,32 @@ impl Entry {
     }
 }
 
+/// Whose turn it is to have a client hello answered.
+///
+/// LS-2: between any two of them all else has its turn that waits for the IO thread, so that hundreds at once hold up no
+/// heartbeat: one costs its sender nothing, and this node a signature. Nobody has a turn while a peer is waited for, so those
+/// that say nothing keep nobody out.
+pub(crate) struct Turns(Semaphore);
+
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns(Semaphore::new(1))
+    }
+}
+
+impl Turns {
+    /// Does the work when it is its turn.
+    ///
+    /// # Cancel safety
+    /// A turn is not lost.
+    async fn take<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _turn = self.0.acquire().await;
+        let done = work();
+        tokio::task::yield_now().await; // all others first, and the sockets
+        done
+    }
+}
+
 /// Takes a connection in: who asks for a node that is to be attached is shown its own certificate, all
 /// others are met with that of the pool, if the node is in one.
 ///
@@ -243,6 +274,7 @@ impl Entry {
 pub(crate) async fn accept(
     tls: Option<Arc<Tls>>,
     own: Option<&OwnCertificate>,
+    turns: &Turns,
     stream: TcpStream,
 ) -> io::Result<Secured> {
     stream.set_nodelay(true)?;
@@ -256,7 +288,8 @@ pub(crate) async fn accept(
         (_, None, None) => return Err(io::Error::other("this node has no certificate yet")),
     };
     let attaches = own.is_some_and(|own| Arc::ptr_eq(&own.serves, &config));
-    let stream = started.into_stream(config).await?;
+    // All that is computed for a client hello is computed here. What comes then is waited for without a turn.
+    let stream = turns.take(|| started.into_stream(config)).await.await?;
     let connection = stream.get_ref().1;
     let channel = channel_of(|out| connection.export_keying_material(out, LABEL, None))?;
     let entry = match (attaches, certificate_of(connection)) {

@@ -28,6 +28,17 @@ impl At {
         }
     }
 
+    /// An address at which both are, if there is one: they are the same node, whatever they are called.
+    pub(crate) fn shared_with(&self, other: &At) -> Option<SocketAddr> {
+        if self.host == other.host && self.host != HostId::UNKNOWN && self.local == other.local {
+            return Some(self.local);
+        }
+        let plain = |at: &SocketAddr| (at.ip().to_canonical(), at.port());
+        let is_theirs =
+            |ours: &&SocketAddr| other.remote.iter().any(|theirs| plain(theirs) == plain(ours));
+        self.remote.iter().find(is_theirs).copied()
+    }
+
     /// The same with the unspecified addresses filled in by those that the node's host is known to
     /// have; without any, they are left out.
     pub(crate) fn filled_in(&self, ips: &[IpAddr]) -> At {
@@ -95,6 +106,25 @@ mod tests {
         assert!(near.host == here && near.remote.is_empty());
         let far = At::known_by("10.0.0.7:4711".parse().unwrap(), here);
         assert!(far.host != here && far.remote == ["10.0.0.7:4711".parse().unwrap()]);
+    }
+
+    #[test]
+    fn two_are_the_same_node_that_share_an_address() {
+        let [here, there] = ["here", "there"].map(|host| HostId::of(&[host]));
+        let at = |host, local: u16, remote: &[&str]| At {
+            host,
+            local: SocketAddr::from(([127, 0, 0, 1], local)),
+            remote: remote.iter().map(|text| text.parse().unwrap()).collect(),
+        };
+        let one = at(here, 1, &["10.0.0.7:5", "[fd00::7]:5"]);
+        let shared = |other: At| one.shared_with(&other).map(|address| address.to_string());
+        assert_eq!(shared(at(here, 1, &[])), Some("127.0.0.1:1".to_owned()));
+        assert_eq!(shared(at(there, 1, &[])), None, "each host has a loopback of its own");
+        let far = at(HostId::UNKNOWN, 2, &["[::ffff:10.0.0.7]:5"]);
+        assert_eq!(shared(far), Some("10.0.0.7:5".to_owned()));
+        assert_eq!(shared(at(here, 2, &["10.0.0.7:6", "10.0.0.8:5"])), None);
+        let nowhere = at(HostId::UNKNOWN, 1, &[]);
+        assert_eq!(nowhere.shared_with(&nowhere), None);
     }
 
     #[test]

@@ -57,6 +57,10 @@ pub(crate) enum Refusal {
     NotFound,
     /// It is no regular file, but this.
     NotAFile(FileKind),
+    /// The asker's node has so many open.
+    TooMany {
+        max: u64,
+    },
     /// What the operating system said.
     Os(i32),
 }

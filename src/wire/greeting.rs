@@ -109,6 +109,9 @@ pub(crate) enum Refusal {
     /// Over a connection that no certificate was shown on.
     #[error("only a master that attaches this node comes without a certificate of its pool")]
     NoCertificate,
+    /// Through the channel of a launch, to one that is not its slave.
+    #[error("only the slave {0:?} comes this way")]
+    NotLaunched(String),
     // Perhaps a stranger's text: escaped, so that it cannot forge a line of the log.
     #[error("not a greeting: {0:?}")]
     Garbage(String),

@@ -18,6 +18,7 @@ use rustix::stdio::{dup2_stdin, stdin};
 
 use super::letter::Letter;
 use super::{GuardError, LETTER_MAX};
+use crate::node::args::own_args;
 
 /// What ties a worker to its guard: the worker sends a byte each time it heard its master, and the
 /// guard ends it when they stay away.
@@ -111,7 +112,7 @@ fn take_over(line: impl AsFd) -> Result<OwnedFd, GuardError> {
 
 /// Started from `/proc/self/exe`, we would be called `exe` in `top` and `ps`.
 fn name_after_program() {
-    let program = std::env::args_os().next().unwrap_or_default();
+    let program = own_args().into_iter().next().unwrap_or_default();
     if let Some(name) = Path::new(&program).file_name()
         && let Ok(name) = CString::new(name.as_bytes())
     {

@@ -142,7 +142,8 @@ fn open(
 ) -> WriteHalf<DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(TUNNEL_BYTES);
     let origin = format!("{}, through its launcher", said.slave);
-    actix_rt::spawn(accept_tunnel(node.clone(), ByteStream::whole(Via::Launcher, theirs), origin));
+    let stream = ByteStream::whole(Via::Launcher, theirs);
+    actix_rt::spawn(accept_tunnel(node.clone(), stream, said.slave, origin));
     let (mut from, to) = tokio::io::split(ours);
     actix_rt::spawn(async move {
         let mut read = vec![0; TUNNEL_BYTES];

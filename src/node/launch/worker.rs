@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use signal_hook::consts::SIGPIPE;
 use slog::crit;
 
 use super::letter::{Letter, login_ends, with_login_address};
@@ -25,9 +26,12 @@ use crate::node::{Node, NodeError, undumpable};
 use crate::term::{At, NodeName, Via};
 use crate::wire::greeting::Part;
 
-/// Becomes a guard or a worker, if this OS process was started as one. Returns the exit code then.
+/// Becomes a guard or a worker, if this OS process was started as one. Returns the exit code then. Without any
+/// arguments nobody can tell: it is not initialized then.
 pub(crate) fn become_slave(args: &[OsString]) -> Option<i32> {
-    INITIALIZED.store(true, Ordering::Release);
+    if !args.is_empty() {
+        INITIALIZED.store(true, Ordering::Release);
+    }
     let flag = args.get(1)?.to_str()?;
     let name = args.get(2).and_then(|name| name.to_str()).unwrap_or_default();
     let rest = args.get(3..).unwrap_or_default();
@@ -52,6 +56,12 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 /// All that a worker does. Returns only if it could not start, or its guard is gone.
 fn work() -> i32 {
     let log = log::to_stderr();
+    // Rust's runtime, which would have seen to it, has not begun. Nobody who writes to a pipe that is closed is to end
+    // the slave, but to have an error, as on the master. What is executed from here has the default again.
+    if let Err(why) = signal_hook::flag::register(SIGPIPE, Arc::default()) {
+        crit!(log, "a worker cannot catch signals"; "reason" => %why);
+        return guard::EXIT_NOT_STARTED;
+    }
     let (life_line, letter, tunnel) = match LifeLine::take() {
         Ok(taken) => taken,
         Err(why) => {

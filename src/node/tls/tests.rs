@@ -1,5 +1,7 @@
 //! Two hosts in one OS process: nodes that take each other for foreign speak TLS over 127.0.0.1.
 
+use std::io::Write;
+use std::rc::Rc;
 use std::time::Duration;
 
 use slog::{Discard, Logger, o};
@@ -52,11 +54,12 @@ fn credentials_are_for_one_name_of_one_pool() {
 fn a_node_that_is_to_be_attached_is_known_by_its_fingerprint() {
     run(async {
         let own = OwnCertificate::new().unwrap();
+        let turns = Turns::default();
         let pinned = async |pin| {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let to = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (stream, _) = listener.accept().await.unwrap();
-            futures::join!(dial_pinned(pin, to), accept(None, Some(&own), stream))
+            futures::join!(dial_pinned(pin, to), accept(None, Some(&own), &turns, stream))
         };
         let (dialed, accepted) = pinned(Pin::Exactly(own.fingerprint)).await;
         let (dialed, accepted) = (dialed.unwrap(), accepted.unwrap());
@@ -73,6 +76,52 @@ fn a_node_that_is_to_be_attached_is_known_by_its_fingerprint() {
         assert!(why.contains(&format!("--fingerprint {found}")), "{why}");
     });
 }
+
+#[test]
+fn of_handshakes_that_come_at_once_one_is_computed_at_a_time() {
+    let others = tokio::task::LocalSet::new();
+    run(others.run_until(async {
+        let (own, turns) = (Rc::new(OwnCertificate::new().unwrap()), Rc::<Turns>::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let hello = client_hello();
+        let mut waiting = Vec::new();
+        for _ in 0..STRANGERS {
+            let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            client.write_all(&hello).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let (own, turns) = (own.clone(), turns.clone());
+            tokio::task::spawn_local(async move {
+                let _ = accept(None, Some(&own), &turns, stream).await;
+            });
+            waiting.push(client);
+        }
+        while !waiting.is_empty() {
+            tokio::task::yield_now().await;
+            let before = waiting.len();
+            waiting.retain(|client| client.peek(&mut [0]).is_err());
+            assert!(waiting.len() + 2 >= before, "LS-2: {} at once", before - waiting.len());
+        }
+    }));
+}
+
+/// What a client says first.
+fn client_hello() -> Vec<u8> {
+    let pinned = Pinned { pin: Pin::Unknown, provider: provider(), seen: Arc::default() };
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(pinned))
+        .with_no_client_auth();
+    let name = ServerName::try_from(ATTACH_NAME).unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+const STRANGERS: usize = 32;
 
 #[test]
 fn nodes_of_two_hosts_meet_by_tls_and_on_one_of_several_addresses() {
@@ -119,17 +168,47 @@ fn a_node_of_another_pool_or_without_a_certificate_gets_nowhere() {
 }
 
 #[test]
-fn a_call_back_that_no_address_takes_goes_through_the_launcher() {
+fn nobody_but_its_slave_comes_through_a_launchers_channel() {
+    let entry = Entry::Slave(name("a@h"));
+    assert_eq!(entry.admits(&hello(name("a@h"), Part::Slave)), Ok(()));
+    let refused = Err(Refusal::NotLaunched("a@h".to_owned()));
+    assert_eq!(entry.admits(&hello(name("b@h"), Part::Slave)), refused, "TL-2");
+    for part in [Part::Master, Part::Free, Part::Hidden] {
+        assert_eq!(entry.admits(&hello(name("a@h"), part)), refused, "TL-2");
+    }
     run(async {
         let hosts = Hosts::new().await;
         let closed = closed_port().await;
         let at = At { remote: vec![closed], ..hosts.b.at() };
         let (ours, theirs) = duplex(64 << 10);
         let accepting = hosts.b.clone();
+        hosts.b.on_io(async move {
+            let tunnel = ByteStream::whole(Via::Launcher, theirs);
+            let origin = "launcher of x@h".to_owned();
+            connection::accept_tunnel(accepting, tunnel, name("x@h"), origin).await;
+        });
+        let fallback: MakeStream = Box::new(move || Ok(ByteStream::whole(Via::Launcher, ours)));
+        hosts.a.call_back(hosts.b.name, at, Some(fallback));
+        assert!(hosts.kinds_of_b().await.is_err());
+        let why = hosts.a.peers().why_lost(hosts.b.name).unwrap();
+        assert!(why.contains("only the slave \"x@h\" comes this way"), "TL-2: {why}");
+        hosts.stop();
+    });
+}
+
+#[test]
+fn a_call_back_that_no_address_takes_goes_through_the_launcher() {
+    run(async {
+        let hosts = Hosts::new().await;
+        let closed = closed_port().await;
+        let at = At { remote: vec![closed], ..hosts.b.at() };
+        let (ours, theirs) = duplex(64 << 10);
+        let (accepting, slave) = (hosts.b.clone(), hosts.a.name);
         // The master takes it in on its own IO thread, as a launcher does.
         hosts.b.on_io(async move {
             let tunnel = ByteStream::whole(Via::Launcher, theirs);
-            connection::accept_tunnel(accepting, tunnel, "launcher of a@h".to_owned()).await;
+            let origin = "launcher of a@h".to_owned();
+            connection::accept_tunnel(accepting, tunnel, slave, origin).await;
         });
         let fallback: MakeStream = Box::new(move || Ok(ByteStream::whole(Via::Launcher, ours)));
         hosts.a.call_back(hosts.b.name, at, Some(fallback));
@@ -265,7 +344,8 @@ impl Hosts {
             let credentials = Some(authority.issue(name(text)).unwrap());
             Config { credentials, ..config(text, host) }
         };
-        let a = Node::start(certified("a@h", "here")).await.unwrap();
+        let a = Config { part: Part::Slave, ..certified("a@h", "here") };
+        let a = Node::start(a).await.unwrap();
         let listen_tls = Some("127.0.0.1:0".parse().unwrap());
         let b = Config { listen_tls, ..certified("b@h", "there") };
         let b = Node::start(b).await.unwrap();
@@ -321,7 +401,8 @@ async fn meet(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
-    futures::join!(dials.dial(to, stream), accept(serves.map(Arc::new), own, accepted))
+    let turns = Turns::default();
+    futures::join!(dials.dial(to, stream), accept(serves.map(Arc::new), own, &turns, accepted))
 }
 
 /// A dialer that shows the certificate of its authority, and asks nothing of the other side.
