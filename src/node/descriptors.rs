@@ -12,7 +12,7 @@ use slog::{Logger, debug};
 pub(crate) fn raise_limit(log: &Logger) {
     let now = getrlimit(Resource::Nofile);
     let Some(wanted) = raised(now) else { return };
-    if let Err(why) = setrlimit(Resource::Nofile, wanted.clone()) {
+    if let Err(why) = setrlimit(Resource::Nofile, wanted) {
         debug!(log, "open files stay limited"; "limit" => now.current, "wanted" => wanted.current, "reason" => %why);
     }
 }

@@ -170,6 +170,7 @@ impl Share {
 }
 
 /// A file that a node has open, as it is counted.
+#[derive(Debug)]
 pub(crate) struct InUse {
     shares: Arc<Shares>,
     node: NodeName,
@@ -306,13 +307,12 @@ mod tests {
     fn each_node_has_so_many_files_open_and_no_more_fi4() {
         let shares = Arc::<Shares>::default();
         let [one, other] = ["a@here", "b@here"].map(|name| name.parse::<NodeName>().unwrap());
-        let mut open: Vec<InUse> = (0..OPEN_MAX)
-            .map(|_| shares.admit(one).unwrap_or_else(|_| panic!("refused")))
-            .collect();
+        let mut open: Vec<InUse> =
+            (0..OPEN_MAX).map(|_| shares.admit(one).expect("one more")).collect();
         assert_eq!(shares.admit(one).err(), Some(Refusal::TooMany { max: 256 }));
-        let _others = shares.admit(other).ok().expect("it has its own");
+        let _others = shares.admit(other).expect("it has its own");
         open.pop();
-        open.push(shares.admit(one).ok().expect("one was closed"));
+        open.push(shares.admit(one).expect("one was closed"));
         assert!(shares.admit(one).is_err());
         open.clear();
         assert_eq!(lock(&shares.in_use).len(), 1, "nothing is kept of who has none open");
