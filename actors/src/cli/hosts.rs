@@ -1,6 +1,6 @@
 //! Where a pool's slaves run, and how they are started there: options of every command that starts some.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -37,6 +37,9 @@ pub(super) struct Hosts {
     /// The address of this machine at which slaves on others call back [default: found out]
     #[arg(long, value_name = "IP")]
     address: Option<IpAddr>,
+    /// Where to listen for nodes of other hosts, by TLS [default: any port of all addresses]
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
     /// The folder on other hosts that keeps the executable [default: ~/.cache/pspawn there]
     #[arg(long, value_name = "DIR")]
     cache: Option<String>,
@@ -79,6 +82,9 @@ impl Hosts {
         }
         if let Some(address) = self.address {
             builder = builder.address(address);
+        }
+        if let Some(listen) = self.listen {
+            builder = builder.listen(listen);
         }
         if let Some(folder) = &self.cache {
             builder = builder.remote_cache(folder);
