@@ -102,8 +102,8 @@ fn a_second_ctrl_c_ends_the_stop_at_once() {
 #[test]
 fn ctrl_c_during_the_start_leaves_nothing() {
     let account = Account::new();
-    // A slave that never calls back: `cat` waits as long as the life line is open.
-    account.write("slave", "#!/bin/sh\nexec cat\n");
+    // A slave that says nothing and never calls back: `cat` waits as long as the life line is open.
+    account.write("slave", "#!/bin/sh\nexec cat >/dev/null\n");
     let slave = account.work().join("slave");
     std::fs::set_permissions(&slave, PermissionsExt::from_mode(0o700)).unwrap();
     let pool = account.start(&["start", "demo", "--local", "2", "--", slave.to_str().unwrap()]);
