@@ -81,7 +81,7 @@ fn strangers_in_thousands_leave_a_job_untouched_and_keep_nobody_out() {
             assert_eq!(block_on(job.send(Work)), Ok(done), "after {number} strangers");
         }
     }
-    log.wait_for(&["refused", "too many others wait"]);
+    log.wait_for(&["refused more", "within_seconds=10"]); // LS-3
     let grown = rss_bytes().saturating_sub(before);
     assert!(grown < 32 << 20, "{grown} bytes more than before");
 

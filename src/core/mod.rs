@@ -11,6 +11,7 @@ pub(crate) mod mutant;
 pub(crate) mod pace;
 pub(crate) mod pause;
 pub(crate) mod placement;
+pub(crate) mod refusals;
 pub(crate) mod relay;
 pub(crate) mod restart;
 pub(crate) mod spool;

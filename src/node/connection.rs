@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
-use slog::{debug, info, warn};
+use slog::{debug, info};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
@@ -156,7 +156,7 @@ pub(crate) async fn accept(
         Either::Left((Err(_), _)) => format!("no greeting within {:?}", node.config.times.greeting),
         Either::Right(_) => "no greeting yet, and too many others wait".to_owned(),
     };
-    warn!(node.log, "refused"; "from" => origin, "reason" => why);
+    node.log_refusal(&origin, &why);
 }
 
 /// Answers the greeting of `slave`, which comes through the channel over which it got its keys, and serves

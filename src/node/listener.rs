@@ -13,7 +13,9 @@ use slog::{error, warn};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Node;
+use super::cell::lock;
 use super::connection::{self, Comer};
+use crate::core::refusals::PERIOD;
 
 /// Accepts peers until the node stops.
 pub(crate) async fn listen(
@@ -59,6 +61,23 @@ async fn take_in_all(
                 warn!(node.log, "cannot accept"; "reason" => %why);
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+impl Node {
+    /// A stranger was refused.
+    pub(crate) fn log_refusal(&self, from: &str, why: &str) {
+        if lock(&self.refusals).note(self.now()) {
+            warn!(self.log, "refused"; "from" => from, "reason" => why);
+        }
+    }
+
+    /// To be called now and then: those that were only counted.
+    pub(super) fn log_refusals(&self) {
+        if let Some(count) = lock(&self.refusals).over(self.now()) {
+            let seconds = PERIOD.as_secs();
+            warn!(self.log, "refused more"; "count" => count, "within_seconds" => seconds);
         }
     }
 }

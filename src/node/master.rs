@@ -128,6 +128,7 @@ impl Master {
 
     fn report_own_load(&mut self) {
         self.node.look_at_clock();
+        self.node.log_refusals();
         let now = self.node.now();
         let report = self.sampler.sample(now, self.node.accepted());
         self.placement.report(self.node.name, report, now);

@@ -80,6 +80,7 @@ use self::tls::{OwnCertificate, Tls, TlsError, Turns};
 use crate::core::calls::Calls;
 use crate::core::life::Life;
 use crate::core::pause::Pauses;
+use crate::core::refusals::Refusals;
 use crate::launcher::{HostFailure, StartFault, StartStep};
 use crate::term::{At, Incarnation, NodeName, Pid};
 use crate::wire::greeting::{Hello, Part};
@@ -110,6 +111,7 @@ pub(crate) struct Node {
     relays: Relays,
     calls: Mutex<Calls<Waiter>>,
     pauses: Mutex<Pauses>,
+    refusals: Mutex<Refusals>,
     screen: Arc<Screen>,
     /// The earliest deadline has changed.
     deadlines: Notify,
@@ -240,6 +242,7 @@ impl Node {
             relays: Relays::default(),
             calls: Mutex::new(Calls::new()),
             pauses: Mutex::default(),
+            refusals: Mutex::default(),
             screen,
             deadlines: Notify::new(),
             accepted: AtomicU64::new(0),

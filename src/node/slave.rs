@@ -32,6 +32,7 @@ impl Slave {
 
     fn report(&mut self) {
         self.node.look_at_clock();
+        self.node.log_refusals();
         let now = self.node.now();
         let Some(link) = self.master().and_then(|master| self.node.peers().get(master)) else {
             return;
