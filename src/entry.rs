@@ -48,7 +48,9 @@ where
             ExitCode::from(match why {
                 Error::Start(_) => 3,
                 Error::Pool(PoolError::NoPool | PoolError::MasterLost { .. }) => 3,
-                Error::Pool(PoolError::TimedOut { .. } | PoolError::Refused(_)) => 1,
+                Error::Pool(
+                    PoolError::NodeDown { .. } | PoolError::TimedOut { .. } | PoolError::Refused(_),
+                ) => 1,
                 Error::Spawn(_) | Error::Send(_) | Error::Other(_) => 1,
             })
         }

@@ -335,7 +335,7 @@ impl Pool {
         match self.ask_node(pid.node(), Query::IsAlive(pid), within).await {
             Ok(Answer::Alive(alive)) => Ok(alive),
             Ok(other) => Err(PoolError::unexpected(&other)),
-            Err(PoolError::MasterLost { .. }) => Ok(false),
+            Err(PoolError::MasterLost { .. } | PoolError::NodeDown { .. }) => Ok(false),
             Err(why) => Err(why),
         }
     }
@@ -387,7 +387,10 @@ impl Pool {
             Outcome::Told(Answer::Refused(why)) => Err(PoolError::Refused(why)),
             Outcome::Told(answer) => Ok(answer),
             Outcome::TimedOut => Err(PoolError::TimedOut { master: node, after: within }),
-            Outcome::Lost => Err(PoolError::MasterLost { master: node }),
+            Outcome::Lost if self.master() == Some(node) => {
+                Err(PoolError::MasterLost { master: node })
+            }
+            Outcome::Lost => Err(PoolError::NodeDown { node }),
             Outcome::Reply(_) | Outcome::Spawned(_) | Outcome::Refused(_) | Outcome::Failed(_) => {
                 Err(PoolError::Refused("an answer to another question".to_owned()))
             }

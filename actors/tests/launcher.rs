@@ -210,3 +210,18 @@ impl Stop for Started {
         account.until_nothing_is_left(&[]);
     }
 }
+
+#[test]
+fn a_host_that_is_named_twice_gets_one_slave_and_no_false_word() {
+    let account = Account::new();
+    account.write("hosts", "there.\n\"ops@there\".\n");
+    let mut pool =
+        account.start(&["start", "demo", "--hosts", "hosts", "--launcher", "env {pspawn}"]);
+    pool.line_with(
+        "ops@there: failed at step name: demo@there is started already, for the entry there",
+    );
+    pool.line_with("is up: 2 nodes");
+    let wrong = account.run(&["kinds", "--node", "nobody@there"]).with_code(1);
+    wrong.says("nobody@there is down, or not in the pool");
+    pool.stop(&account);
+}

@@ -382,7 +382,12 @@ fn why_unshipped(
             StartStep::Shell,
             said.with_tail(&format!("{what} before a shell answered")),
         )
-        .remedy("is the user's shell there one that runs `sh -c …`? see what it says by hand"),
+        .remedy(match name {
+            "ssh" => "is the user's shell there one that runs `sh`? log in by hand and see what it says".to_owned(),
+            name => format!(
+                "does {name} run what stands for {{pspawn}} on the host, and pass standard input on? try it by hand"
+            ),
+        }),
     }
 }
 

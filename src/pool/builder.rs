@@ -369,9 +369,23 @@ impl PoolBuilder {
         let progress = self.progress.clone().unwrap_or_else(|| Arc::new(|_| {}));
         let node = StopOnDrop(Some(Node::start(config).await?));
         let turns = Arc::new(Semaphore::new(self.launching.at_once));
+        let mut planned: Vec<(NodeName, String)> = Vec::new();
         let starts = hosts.into_iter().map(|host| {
             let (node, progress, turns) = (node.get().clone(), progress.clone(), turns.clone());
             let plan = self.plan(&node, &host, &progress);
+            // P5: a second entry for a host gets no second slave, and no false word on how it is reached.
+            let plan =
+                plan.and_then(|plan| match planned.iter().find(|(name, _)| *name == plan.name) {
+                    Some((name, first)) => {
+                        let why = format!("{name} is started already, for the entry {first}");
+                        let fault = StartFault::new(StartStep::Name, why);
+                        Err(fault.remedy("name each host once").at(&plan.host))
+                    }
+                    None => {
+                        planned.push((plan.name, plan.host.to_string()));
+                        Ok(plan)
+                    }
+                });
             async move {
                 let _turn = turns.acquire().await;
                 let host = host.entry.to_string();

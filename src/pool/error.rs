@@ -91,6 +91,12 @@ pub enum PoolError {
         /// The master.
         master: NodeName,
     },
+    /// Another node is lost, or not in the pool.
+    #[error("{node} is down, or not in the pool")]
+    NodeDown {
+        /// The node.
+        node: NodeName,
+    },
     /// No answer in time.
     #[error("{master} did not answer within {after:?}")]
     TimedOut {

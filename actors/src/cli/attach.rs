@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use pspawn::{Attached, Error, Fingerprint};
+use pspawn::{Attached, Error, Fingerprint, PoolError};
 
 use super::out::tell;
 use super::place::Place;
@@ -36,10 +36,16 @@ pub(super) async fn attach(args: Attach) -> Result<(), Error> {
     }
     let address = args.node.address(args.at)?;
     let pool = args.running.connect().await?;
-    let Attached { newly, differences, .. } = match args.fingerprint {
-        Some(fingerprint) => pool.attach_pinned(node, address, fingerprint).await?,
-        None => pool.attach(node, address).await?,
+    let attached = match args.fingerprint {
+        Some(fingerprint) => pool.attach_pinned(node, address, fingerprint).await,
+        None => pool.attach(node, address).await,
     };
+    let Attached { newly, differences, .. } = attached.map_err(|why| match why {
+        PoolError::Refused(why) if why.contains("wrong cookie") => PoolError::Refused(format!(
+            "{why}: both must have the same ~/.pspawn.cookie: copy it there, or say --cookie-file"
+        )),
+        why => why,
+    })?;
     match newly {
         true => tell(&format!("{node} is attached")),
         false => tell(&format!("{node} was in the pool already")),

@@ -1,8 +1,12 @@
 //! Being asked to end: Ctrl-C and SIGTERM.
 
+use std::io::{self, IsTerminal};
+
 use actix_rt::signal::unix::{Signal, SignalKind, signal};
 use futures::future::{Either, select};
 use pspawn::Error;
+
+use super::out::tell;
 
 /// Ctrl-C and SIGTERM end this OS process no more; they are events from now on.
 pub(super) struct Signals {
@@ -41,6 +45,10 @@ pub(super) async fn unless_asked_to_end<T>(
 /// Ends this OS process, and with it what it has started.
 pub(super) fn interrupted() -> ! {
     pspawn::abandon_launches();
+    if io::stderr().is_terminal() {
+        // What shows how far it is has no end of line.
+        tell("");
+    }
     std::process::exit(EXIT_INTERRUPTED)
 }
 

@@ -118,7 +118,8 @@ Examples:
 A function's pid goes to standard error, its result as JSON to standard output. If it
 ends otherwise the exit reason goes to standard error and the exit code is 1. It does not
 outlive this command: Ctrl-C kills it. What it prints appears on standard error with its
-node in front, or as --json or --raw say. Relative paths are those of the node, which has the folder of the master.
+node in front, or as --json or --raw say. Relative paths are those of the node:
+on this machine the folder of the master, on others the home of their user.
 
 An actor has no result: it is left running, linked with nobody, until `pspawn kill` or the
 end of the pool.";
