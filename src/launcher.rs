@@ -21,7 +21,7 @@ mod template;
 
 pub(crate) use image::Image;
 pub use local::Local;
-pub(crate) use ship::{Told, first_line};
+pub(crate) use ship::{GUARD_FLAG, Told, first_line};
 pub use slurm::{Slurm, SlurmError};
 pub use ssh::Ssh;
 pub use template::{Template, TemplateError};

@@ -8,7 +8,7 @@ use std::fs;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use pspawn::{Cookie, FreeNode, Pool, PoolBuilder, RunningPool};
+use pspawn::{Cookie, FreeNode, Pool, PoolBuilder};
 
 use enemy::{Enemy, Hello, Log};
 
@@ -44,7 +44,7 @@ fn a_flood_of_strangers_keeps_nobody_out_and_fills_no_memory() {
     log.wait_for(&["refused more", "within_seconds=10"]); // LS-3
 
     // LS-1: somebody dials in, and somebody is dialed.
-    let hidden = block_on(Pool::connect(running(&pool))).unwrap();
+    let hidden = block_on(Pool::connect(enemy::running(&pool, COOKIE))).unwrap();
     assert_eq!(block_on(hidden.nodes()).unwrap().len(), 2);
     let late = block_on(start_free("late"));
     assert!(attach(&pool, &late));
@@ -67,17 +67,6 @@ async fn start_free(name: &str) -> FreeNode {
 
 fn builder(name: &str) -> PoolBuilder {
     Pool::builder(name).cookie(Cookie::new(COOKIE)).workers(1)
-}
-
-fn running(pool: &Pool) -> RunningPool {
-    RunningPool {
-        name: "target".to_owned(),
-        master: pool.here().to_string(),
-        address: pool.address(),
-        os_pid: std::process::id(),
-        cookie: Cookie::new(COOKIE),
-        heartbeat: None,
-    }
 }
 
 /// What this OS process has in memory.

@@ -3,6 +3,8 @@
 //! what it was. Alone in its executable, so that it measures nobody else.
 
 mod enemy;
+#[path = "support/job.rs"]
+mod job;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -20,27 +22,7 @@ use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use enemy::Log;
-
-#[derive(Message, Serialize, Deserialize)]
-#[rtype(result = "u32")]
-struct Work;
-
-struct Job(u32);
-
-impl Actor for Job {
-    type Context = Context<Self>;
-}
-
-impl Handler<Work> for Job {
-    type Result = u32;
-
-    fn handle(&mut self, _: Work, _: &mut Context<Self>) -> u32 {
-        self.0 += 1;
-        self.0
-    }
-}
-
-remote_actor!(Job as "job", new() = Job(0), handles[Work]);
+use job::{Job, Work};
 
 #[test]
 fn strangers_in_thousands_leave_a_job_untouched_and_keep_nobody_out() {

@@ -15,13 +15,7 @@ async fn a_million_lines_of_one_slave_delay_no_other_and_fill_no_memory() {
     let (mut pool, lines) = pool_with_slow_sink(short_heartbeat).await;
     let (flooded, quiet) = (pool.slaves().await[0], pool.slaves().await[1]);
     let flood = pool.spawn_mfa_on(flooded, "output", "flood", (FLOOD,)).await.expect("it starts");
-    let mut next = 0;
-    let mut expect_flood = |line: OutputLine| {
-        let expected = (flooded, Some(flood), Stream::Out, next.to_string());
-        assert_eq!((line.node, line.pid, line.stream, line.line), expected, "nothing is lost");
-        next += 1;
-        next
-    };
+    let mut expect_flood = in_order(flooded, Some(flood));
     expect_flood(lines.next());
 
     // The sink is stuck now for longer than a node may be silent.
@@ -140,19 +134,24 @@ async fn who_rests_goes_on_when_its_leader_is_lost() {
     pool.stop().await;
 }
 
+/// Takes the lines of a flood, each with its number, from 0; how many have come.
+fn in_order(node: NodeName, pid: Option<Pid>) -> impl FnMut(OutputLine) -> u64 {
+    let mut next = 0_u64;
+    move |line| {
+        let expected = (node, pid, Stream::Out, next.to_string());
+        assert_eq!((line.node, line.pid, line.stream, line.line), expected, "nothing is lost");
+        next += 1;
+        next
+    }
+}
+
 #[actix::test]
 async fn a_flood_of_println_is_held_back_at_its_pipe() {
     let (mut pool, lines) = pool_with_slow_sink(short_heartbeat).await;
     let (flooded, quiet) = (pool.slaves().await[0], pool.slaves().await[1]);
     let flood = pool.spawn_mfa_on(flooded, "output", "println", (PRINTLN,)).await;
     let flood = flood.expect("it starts");
-    let mut next = 0;
-    let mut expect_flood = |line: OutputLine| {
-        let expected = (flooded, None, Stream::Out, next.to_string());
-        assert_eq!((line.node, line.pid, line.stream, line.line), expected, "nothing is lost");
-        next += 1;
-        next
-    };
+    let mut expect_flood = in_order(flooded, None);
     expect_flood(lines.next());
     pool.inbox.receive_within::<()>(SILENCE_MAX * 2).await;
     let said: u64 = call_on(&pool, flooded, "said", (flood,)).await;

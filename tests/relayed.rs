@@ -5,6 +5,8 @@
 //! hosts.
 
 mod enemy;
+#[path = "support/job.rs"]
+mod job;
 mod support;
 
 use std::net::TcpListener;
@@ -14,32 +16,12 @@ use futures::executor::block_on;
 use futures::future::join;
 use pspawn::launcher::{Launcher, Order as LaunchOrder, StartFault};
 use pspawn::prelude::*;
-use pspawn::{Cookie, FreeNode, PoolBuilder, RunningPool, Value, Via};
+use pspawn::{Cookie, FreeNode, PoolBuilder, Value, Via};
 use rmpv::Value::{Array, Binary, Map};
 
 use enemy::{At, Enemy, Greeting, Hello, Log, frame, greeting_body, proof};
+use job::{Job, Work};
 use support::{DEADLINE, Done, Order, TestPool};
-
-#[derive(Message, Serialize, Deserialize)]
-#[rtype(result = "u32")]
-struct Work;
-
-struct Job(u32);
-
-impl Actor for Job {
-    type Context = Context<Self>;
-}
-
-impl Handler<Work> for Job {
-    type Result = u32;
-
-    fn handle(&mut self, _: Work, _: &mut Context<Self>) -> u32 {
-        self.0 += 1;
-        self.0
-    }
-}
-
-remote_actor!(Job as "job", new() = Job(0), handles[Work]);
 
 /// Calls a job on that node, which it starts there.
 async fn work_on(ctx: Ctx, node: NodeName) -> Option<u32> {
@@ -123,7 +105,7 @@ fn they_call_each_other_and_so_does_a_command() {
         assert_eq!(apart.pool.via(one), Some(Via::Loopback), "RY-4");
 
         // A command has no way to them either, if it is on another host than they are.
-        let hidden = Pool::connect(running(&apart.pool)).await.unwrap();
+        let hidden = Pool::connect(enemy::running(&apart.pool, COOKIE)).await.unwrap();
         let job = hidden.spawn_on::<Job>(two, ()).await.unwrap();
         assert_eq!(job.send(Work).await, Ok(1));
         assert_eq!(hidden.via(two), Some(Via::Relay));
@@ -574,17 +556,6 @@ async fn lonely(name: &str, set: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Fre
 async fn attach(pool: &Pool, free: &FreeNode) {
     let (node, address) = (free.pool().here(), free.pool().address());
     assert!(pool.attach(node, address).await.unwrap().newly);
-}
-
-fn running(pool: &Pool) -> RunningPool {
-    RunningPool {
-        name: "target".to_owned(),
-        master: pool.here().to_string(),
-        address: pool.address(),
-        os_pid: std::process::id(),
-        cookie: Cookie::new(COOKIE),
-        heartbeat: None,
-    }
 }
 
 const COOKIE: &str = "correct horse battery staple";

@@ -94,7 +94,7 @@ fn nodes_that_were_attached_meet_each_other_and_so_do_commands() {
         assert!(one.pool().connected().contains(&second));
 
         // A command talks to the master on loopback, and gets credentials for the others.
-        let hidden = Pool::connect(running(&pool)).await.unwrap();
+        let hidden = Pool::connect(enemy::running(&pool, COOKIE)).await.unwrap();
         let job = hidden.spawn_on::<Job>(second, ()).await.unwrap();
         assert_eq!(job.send(Work).await, Ok(1));
         end(pool, [one, two]).await;
@@ -232,7 +232,7 @@ fn a_fingerprint_is_asked_for_where_none_was_said() {
             assert!(why.contains(&format!("--fingerprint {found}")), "{why}");
             pool.attach_pinned(node, at, found).await.unwrap();
             // What it could not know of itself its master has filled in.
-            let hidden = Pool::connect(running(&pool)).await.unwrap();
+            let hidden = Pool::connect(enemy::running(&pool, COOKIE)).await.unwrap();
             let job = hidden.spawn_on::<Job>(node, ()).await.unwrap();
             assert_eq!(job.send(Work).await, Ok(1));
         }
@@ -261,17 +261,6 @@ async fn foreign_on(name: &str, host: &str) -> FreeNode {
 
 fn builder(name: &str) -> PoolBuilder {
     Pool::builder(name).cookie(Cookie::new(COOKIE)).workers(1)
-}
-
-fn running(pool: &Pool) -> RunningPool {
-    RunningPool {
-        name: "target".to_owned(),
-        master: pool.here().to_string(),
-        address: pool.address(),
-        os_pid: std::process::id(),
-        cookie: Cookie::new(COOKIE),
-        heartbeat: None,
-    }
 }
 
 async fn end<const N: usize>(pool: Pool, nodes: [FreeNode; N]) {

@@ -110,6 +110,7 @@ fn fault(step: &str, why: &str) -> StartFault {
     }
 }
 
+/// The first argument of a guard, before the node's name.
 pub(crate) const GUARD_FLAG: &str = "--pspawn-guard";
 
 const SCRIPT: &str = include_str!("ship.sh");

@@ -57,9 +57,6 @@ mod report;
 mod timer;
 mod tree;
 
-/// The first argument of a guard, before the node's name.
-pub(crate) const GUARD_FLAG: &str = "--pspawn-guard";
-
 /// The first argument of a worker, before the node's name.
 pub(crate) const WORKER_FLAG: &str = "--pspawn-worker";
 

@@ -10,9 +10,22 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
+use pspawn::{Cookie, Pool, RunningPool};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use slog::{Drain, KV, Level, Logger, Never, OwnedKVList, Record, o};
+
+/// A pool of this OS process, as a command would find it.
+pub fn running(pool: &Pool, cookie: &str) -> RunningPool {
+    RunningPool {
+        name: "target".to_owned(),
+        master: pool.here().to_string(),
+        address: pool.address(),
+        os_pid: std::process::id(),
+        cookie: Cookie::new(cookie),
+        heartbeat: None,
+    }
+}
 
 /// One step of a greeting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -14,10 +14,11 @@ use slog::crit;
 
 use super::letter::{Letter, login_ends, with_login_address};
 use super::{ANY_ADDRESS, Launching};
+use crate::launcher::GUARD_FLAG;
 use crate::log;
 use crate::node::ambient::set_default_node;
 use crate::node::config::{Config, cores};
-use crate::node::guard::{self, CHECK_FLAG, GUARD_FLAG, LifeLine, WORKER_FLAG};
+use crate::node::guard::{self, CHECK_FLAG, LifeLine, WORKER_FLAG};
 use crate::node::output::Sink;
 use crate::node::stream::ByteStream;
 use crate::node::terminal::OutputFormat;
