@@ -175,8 +175,8 @@ where
     }
     let link = way_to(node, to)?;
     let (life, head) = match to {
-        To::Pid(pid) => (Some(pid.incarnation()), Head::Message { to: pid.number(), tag }),
-        To::Name(name, _) => (None, Head::Named { name, tag }),
+        To::Pid(pid) => (Some(pid.incarnation()), Head::Message { to: pid.number(), kind: tag }),
+        To::Name(name, _) => (None, Head::Named { name, kind: tag }),
     };
     link.push(life, head, |out| encode(&message, out)).map_err(|why| SendError::not_put(pid, why))
 }
@@ -236,7 +236,7 @@ fn ask_there<R>(
     };
     let request = Request::open(node, Some(&link), to);
     let Some((_, question)) = request.put else { return request };
-    let head = Head::Request { to: to.number(), tag, question };
+    let head = Head::Request { to: to.number(), kind: tag, question };
     match link.push(Some(to.incarnation()), head, write) {
         Ok(()) => request,
         Err(why) => Request::failed(SendError::not_put(to, why)), // and the request closes the question

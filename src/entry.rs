@@ -7,6 +7,7 @@ use actix_rt::System;
 
 use crate::node::ambient::ambient_node;
 use crate::node::args::own_args;
+use crate::node::idle::{self, Idle};
 use crate::node::launch::become_slave;
 use crate::pool::{Error, PoolError};
 
@@ -36,7 +37,8 @@ where
     Fut: Future<Output = Result<(), Error>>,
 {
     init();
-    let ended = System::new().block_on(main());
+    let ended = System::with_tokio_rt(|| Idle::Main.runtime()).block_on(main());
+    idle::over();
     // What has come to a node that goes down with its OS process.
     if let Some(node) = ambient_node() {
         node.show_last_output();

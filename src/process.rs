@@ -27,6 +27,7 @@ use crate::node::letter::{Content, Letter};
 use crate::node::load::RunQueue;
 use crate::node::names::NameError;
 use crate::node::registry::Started;
+use crate::node::run::Run;
 use crate::node::seat::{Seat, Taken, run};
 use crate::pool::{Parent, Pool, Running, Spawn, SpawnError, Ties, Watches};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
@@ -519,12 +520,26 @@ impl Ctx {
                 break;
             }
             let node = &self.cell.node;
-            let decided = new.into_iter().filter_map(|content| match content {
-                Content::Own(signal) => self.cell.decide_own(signal).map(content_of),
-                Content::Typed { .. } | Content::Raw { .. } => Some(content),
-            });
-            let letters = decided.map(|content| Letter::new(content, node.clone()));
-            self.more.get_or_insert_default().taken.extend(letters);
+            let taken = &mut self.more.get_or_insert_default().taken;
+            for waiting in new {
+                match waiting {
+                    Waiting::One(Content::Own(signal)) => {
+                        let decided = self.cell.decide_own(signal).map(content_of);
+                        taken.extend(decided.map(|content| Letter::new(content, node.clone())));
+                    }
+                    Waiting::One(content) => taken.push_back(Letter::new(content, node.clone())),
+                    Waiting::Run(mut run) => {
+                        while let Some(parcel) = run.next() {
+                            if parcel.asks() {
+                                continue; // it was refused when it came
+                            }
+                            let payload = run.share(&parcel);
+                            let content = Content::Raw { tag: parcel.tag, payload };
+                            taken.push_back(Letter::new(content, node.clone()));
+                        }
+                    }
+                }
+            }
             if self.cell.is_doomed() {
                 break; // by a signal of its own, perhaps: it receives no more
             }
@@ -570,14 +585,25 @@ impl std::fmt::Debug for Ctx {
 /// The shared part of a process's mailbox.
 #[derive(Default)]
 struct Letters {
-    queue: Mutex<Queue<Content>>,
+    queue: Mutex<Queue<Waiting>>,
     receiver: AtomicWaker,
+}
+
+/// What waits there.
+enum Waiting {
+    One(Content),
+    /// Messages of another node, in one piece.
+    Run(Run),
 }
 
 impl Letters {
     /// To the dead it vanishes.
     fn put(&self, content: Content) {
-        let put = lock(&self.queue).put(content);
+        self.put_waiting(Waiting::One(content));
+    }
+
+    fn put_waiting(&self, waiting: Waiting) {
+        let put = lock(&self.queue).put(waiting);
         drop(put); // out of the lock
     }
 }
@@ -600,6 +626,14 @@ fn letters(cell: &Cell) -> &Letters {
 }
 
 impl Mailbox for Letters {
+    fn push_run(&self, mut run: Run) {
+        if run.asks() {
+            // A function process has no handler that could answer.
+            run.refuse_questions(|tag| Fault::NotAccepted { tag });
+        }
+        self.put_waiting(Waiting::Run(run));
+    }
+
     fn push_raw(&self, tag: u32, payload: Bytes, asker: Option<Asker>) {
         match asker {
             // A function process has no handler that could answer.
@@ -625,11 +659,11 @@ impl Mailbox for Letters {
     }
 
     fn flush_down(&self, monitor: Ref) {
-        let is_it = |content: &Content| match content {
-            Content::Typed { message, .. } => {
+        let is_it = |waiting: &Waiting| match waiting {
+            Waiting::One(Content::Typed { message, .. }) => {
                 message.downcast_ref::<Down>().is_some_and(|down| down.monitor == monitor)
             }
-            Content::Raw { .. } | Content::Own(_) => false,
+            Waiting::One(Content::Raw { .. } | Content::Own(_)) | Waiting::Run(_) => false,
         };
         lock(&self.queue).remove(is_it);
     }

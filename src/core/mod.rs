@@ -14,4 +14,5 @@ pub(crate) mod placement;
 pub(crate) mod refusals;
 pub(crate) mod relay;
 pub(crate) mod restart;
+pub(crate) mod spin;
 pub(crate) mod spool;

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::cell::{Cell, exit};
+use super::run::Run;
 use crate::core::mutant::{self, Mutant};
 use crate::term::{ExitReason, NodeName, Pid, Ref, To};
 use crate::wire::Signal;
@@ -105,10 +104,10 @@ impl super::Node {
     }
 
     /// A message for whoever has this name has come.
-    pub(crate) fn on_named(self: &Arc<Self>, name: &str, tag: u32, payload: Bytes) {
+    pub(crate) fn on_named(self: &Arc<Self>, name: &str, message: Run) {
         // R4: to nobody it vanishes.
         if let Some(cell) = self.whereis(name) {
-            cell.push_raw(tag, payload, None);
+            cell.push_run(message);
         }
     }
 }

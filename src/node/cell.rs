@@ -22,7 +22,9 @@ use slog::{debug, error};
 use super::Node;
 use super::answer::Asker;
 use super::clock::Alarm;
+use super::idle;
 use super::load::RunQueue;
+use super::run::Run;
 use crate::core::life::{Effect, Life, Notice};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
 use crate::wire::{Fault, Signal};
@@ -74,7 +76,9 @@ pub(crate) trait Rest: Send + Sync {
 
 /// Where an actor's messages wait. Pushing one wakes nobody; the cell does.
 pub(crate) trait Mailbox: Any + Send + Sync {
-    /// A message from another node, still encoded.
+    /// Messages from another node, still encoded.
+    fn push_run(&self, run: Run);
+    /// A message of this node that is encoded.
     fn push_raw(&self, tag: u32, payload: Bytes, answer: Option<Asker>);
     /// A message of this node, which is not serialised: a `T`, or an [`Asked`](super::inbox::Asked).
     fn push_typed(&self, cell: &Arc<Cell>, tag: u32, message: Box<dyn Any + Send>);
@@ -130,6 +134,15 @@ impl Cell {
     /// The mailbox, if it is of this type.
     pub(crate) fn mailbox<M: Mailbox>(&self) -> Option<&M> {
         self.mailbox.as_any().downcast_ref()
+    }
+
+    pub(crate) fn push_run(self: &Arc<Self>, mut run: Run) {
+        if !self.is_doomed() {
+            self.mailbox.push_run(run);
+            self.wake();
+        } else if run.asks() {
+            run.refuse_questions(|_| Fault::Exit(ExitReason::NoProc)); // as below
+        }
     }
 
     pub(crate) fn push_raw(self: &Arc<Self>, tag: u32, payload: Bytes, answer: Option<Asker>) {
@@ -527,6 +540,7 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.poll_ended();
+        idle::turn_over();
     }
 }
 

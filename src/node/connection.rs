@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
@@ -13,10 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
+use super::incoming::Incoming;
 use super::link::{Link, Phase};
 use super::peers::Admission;
 use super::role::RoleEvent;
-use super::stream::{ByteStream, From, MakeStream, To};
+use super::sockets::Watched;
+use super::stream::{Bare, ByteStream, From, MakeStream, To};
 use super::tls::{self, Entry, Secured};
 use super::ways::{Ends, Made, NoWay, Place, Tried, Ways, connect, ways};
 use super::{Node, Outcome};
@@ -25,7 +26,7 @@ use crate::wire::greeting::{
     Channel, DialStep, Dialer, GREETING_BYTES_MAX, Greeting, Hello, ListenStep, Listener, Part,
     Refusal, decode, encode,
 };
-use crate::wire::{Answer, Body, Control, NotAFrame, Query, Splitter, read_body};
+use crate::wire::{Answer, Control, Cut, NotAFrame, PREFIX_BYTES, Query, cut};
 
 /// Dials the peer of `link`, greets it, and serves the connection to its end.
 ///
@@ -191,7 +192,7 @@ pub(crate) async fn accept_relayed(
 struct Met {
     stream: ByteStream,
     /// What has been read beyond the greeting.
-    read: BytesMut,
+    read: Vec<u8>,
     them: Hello,
     ends: Option<Ends>,
 }
@@ -382,7 +383,7 @@ async fn greet_noting(node: &Node, link: &Link, made: Made, tried: &Tried) -> Re
 async fn greet(node: &Node, link: &Link, made: Made) -> Result<Met, Unmet> {
     let Made { secured: Secured { mut stream, channel, .. }, ends, .. } = made;
     let mut dialer = Dialer::new(node.hello()?, Some(link.peer), channel);
-    let mut read = BytesMut::new();
+    let mut read = Vec::new();
     say(&mut stream, &dialer.hello()).await?;
     loop {
         let said = hear(&mut stream, &mut read).await?;
@@ -412,7 +413,7 @@ async fn answer(node: &Arc<Node>, comer: Comer) -> Result<(Upheld, Met), Unmet> 
     };
     let Secured { mut stream, channel, entry } = secured;
     let mut listener = Listener::new(node.hello()?, channel);
-    let mut read = BytesMut::new();
+    let mut read = Vec::new();
     loop {
         let said = hear(&mut stream, &mut read).await;
         let step = said.and_then(|said| Ok(listener.on(said, &node.config.cookie)?));
@@ -478,13 +479,14 @@ async fn say(stream: &mut ByteStream, greeting: &Greeting) -> io::Result<()> {
     stream.say(&frame).await
 }
 
-async fn hear(stream: &mut ByteStream, read: &mut BytesMut) -> Result<Greeting, Unmet> {
-    let splitter = Splitter::new(GREETING_BYTES_MAX);
+async fn hear(stream: &mut ByteStream, read: &mut Vec<u8>) -> Result<Greeting, Unmet> {
     loop {
-        if let Some(body) = splitter.next(read)? {
-            return Ok(decode(&body)?);
+        if let Cut::Whole(bytes) = cut(read, GREETING_BYTES_MAX)? {
+            let greeting = decode(&read[PREFIX_BYTES..bytes])?;
+            read.drain(..bytes);
+            return Ok(greeting);
         }
-        if stream.from.read_buf(read).await? == 0 {
+        if stream.hear(read).await? == 0 {
             return Err(Unmet::Closed);
         }
     }
@@ -493,52 +495,42 @@ async fn hear(stream: &mut ByteStream, read: &mut BytesMut) -> Result<Greeting, 
 /// Serves a connection that is up until it is lost.
 async fn serve(upheld: Upheld, met: Met) {
     let Upheld { node, link } = &upheld;
-    let Met { stream: ByteStream { via, from, to }, read, them, ends } = met;
+    let Met { stream, read, them, ends } = met;
+    let via = stream.via;
     link.set_via(via);
     info!(node.log, "node up"; "peer" => %them.node, "part" => ?them.part, "via" => %via);
     if them.part != Part::Hidden {
         node.node_up(link);
     }
     node.role(RoleEvent::PeerUp { them, ends });
-    let why = futures::select! {
-        why = read_frames(node, link, from, read).fuse() => why,
-        why = write_frames(node, link, to).fuse() => why,
-        why = keep_alive(node, link).fuse() => why,
+    let why = match stream.bare() {
+        Ok(Bare::Socket(socket)) => {
+            match node.sockets.add(socket, node.clone(), link.clone(), read) {
+                Ok((watched, ended)) => futures::select! {
+                    why = ended.fuse() => why.unwrap_or_else(|_| "its socket was dropped".to_owned()),
+                    () = link.lost().fuse() => "the connection was ended".to_owned(),
+                    why = keep_alive(node, link, Some(&watched)).fuse() => why,
+                },
+                Err(why) => why.to_string(),
+            }
+        }
+        Ok(Bare::Halves(from, to)) => futures::select! {
+            why = read_frames(node, link, from, read).fuse() => why,
+            why = write_frames(node, link, to).fuse() => why,
+            why = keep_alive(node, link, None).fuse() => why,
+        },
+        Err(why) => why.to_string(),
     };
     node.lose(link, &why);
 }
 
-async fn read_frames(
-    node: &Arc<Node>,
-    link: &Arc<Link>,
-    mut from: From,
-    mut read: BytesMut,
-) -> String {
-    let splitter = Splitter::new(node.config.frame_bytes_max);
-    let of_master = node.config.life_line.is_some();
+async fn read_frames(node: &Arc<Node>, link: &Arc<Link>, mut from: From, read: Vec<u8>) -> String {
+    let mut incoming = Incoming::new(node.clone(), link.clone(), read);
     loop {
-        loop {
-            let body = match splitter.next(&mut read) {
-                Ok(Some(body)) => body,
-                Ok(None) => break,
-                Err(garbage) => return garbage.to_string(),
-            };
-            match read_body(body) {
-                Ok(Body::Message { to, tag, payload }) => node.on_message(to, tag, payload),
-                Ok(Body::Request { to, tag, question, payload }) => {
-                    node.on_request(link, to, tag, question, payload);
-                }
-                Ok(Body::Named { name, tag, payload }) => node.on_named(&name, tag, payload),
-                Ok(Body::Reply { question, payload }) => {
-                    node.close_question(question, Outcome::Reply(payload));
-                }
-                Ok(Body::Control(Control::Bye)) => return "it left".to_owned(),
-                Ok(Body::Control(control)) => node.on_control(link, control),
-                Err(garbage) => return garbage.to_string(),
-            }
+        if let Err(why) = incoming.take_in() {
+            return why;
         }
-        make_room(&mut read);
-        match from.read_buf(&mut read).await {
+        match from.read_buf(incoming.room()).await {
             Ok(0) => return "the connection was closed".to_owned(),
             Ok(_) => {}
             // A peer that ends has no time for the last words of TLS.
@@ -551,19 +543,18 @@ async fn read_frames(
         if link.phase() == Phase::Lost {
             return "lost already".to_owned();
         }
-        let now = node.now();
-        link.hear(now);
-        if of_master && node.peers().master() == Some(link.peer) {
-            node.beat(now);
-        }
+        node.hear(link);
     }
 }
 
-/// Makes room for one read. A message that waits in an inbox keeps all of the buffer it was read into:
-/// so each buffer is used up before there is another one.
-fn make_room(read: &mut BytesMut) {
-    if read.capacity() - read.len() < ROOM_BYTES_MIN {
-        read.reserve(READ_BYTES);
+impl Node {
+    /// Something was heard over this connection.
+    pub(super) fn hear(&self, link: &Link) {
+        let now = self.now();
+        link.hear(now);
+        if self.config.life_line.is_some() && self.peers().master() == Some(link.peer) {
+            self.beat(now);
+        }
     }
 }
 
@@ -597,7 +588,7 @@ async fn write_frames(node: &Arc<Node>, link: &Arc<Link>, mut to: To) -> String 
 }
 
 /// Sends heartbeats; returns when the peer has been silent for too long.
-async fn keep_alive(node: &Arc<Node>, link: &Arc<Link>) -> String {
+async fn keep_alive(node: &Arc<Node>, link: &Arc<Link>, socket: Option<&Watched>) -> String {
     let times = node.config.times;
     let mut tick = node.now() + times.tick;
     loop {
@@ -607,6 +598,11 @@ async fn keep_alive(node: &Arc<Node>, link: &Arc<Link>) -> String {
         let now = node.now();
         if now >= link.heard() + times.silence_max {
             return format!("silent for {:?}{}", times.silence_max, node.own_pause());
+        }
+        // A peer that takes nothing is as good as a silent one, and what waits for it only grows.
+        let stalled = socket.and_then(Watched::stalled);
+        if stalled.is_some_and(|since| now >= since + times.silence_max) {
+            return format!("took nothing for {:?}", times.silence_max);
         }
         if now >= tick {
             link.push_urgent(&Control::Tick);
@@ -625,27 +621,3 @@ const DIRECT_MAX: Duration = Duration::from_secs(2);
 const CALL_MAX: Duration = Duration::from_secs(1);
 /// The other way to a master, in words of the log.
 const TUNNEL: &str = "through the launcher";
-/// Room for one read.
-const READ_BYTES: usize = 64 << 10;
-/// Less room than this is not worth a read.
-const ROOM_BYTES_MIN: usize = 4 << 10;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_that_wait_share_the_buffers_they_came_in() {
-        let (mut read, mut waiting, mut buffers) = (BytesMut::new(), Vec::new(), 0);
-        let splitter = Splitter::new(100);
-        for _ in 0..10_000 {
-            let room = read.capacity();
-            make_room(&mut read);
-            buffers += usize::from(read.capacity() > room);
-            read.extend_from_slice(&[0xC6, 0, 0, 0, 3, 1, 7, 7]);
-            waiting.push(splitter.next(&mut read).unwrap());
-        }
-        // 80,000 bytes have come.
-        assert!(buffers <= 2, "{buffers} buffers of {READ_BYTES} bytes");
-    }
-}

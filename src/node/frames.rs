@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use slog::debug;
 
-use super::answer::{self, Return};
+use super::answer::Return;
 use super::link::Link;
 use super::role::RoleEvent;
+use super::run::Run;
 use super::seat::Born;
 use super::{Node, Outcome};
 use crate::term::{ExitReason, Pid, To};
@@ -73,30 +73,13 @@ impl Node {
         self.start_kind(kind, args, options, born, Some(link.clone()));
     }
 
-    /// A message for the actor of this number has come over `link`.
-    pub(crate) fn on_message(self: &Arc<Self>, to: u64, tag: u32, payload: Bytes) {
-        // A message to the dead vanishes (O2).
-        if let Some(cell) = self.table.get(to) {
-            cell.push_raw(tag, payload, None);
-        }
-    }
-
-    /// The same, and an answer is wanted.
-    pub(crate) fn on_request(
-        self: &Arc<Self>,
-        link: &Arc<Link>,
-        to: u64,
-        tag: u32,
-        question: u64,
-        payload: Bytes,
-    ) {
-        let asker = Return { link: Some(link.clone()), question };
+    /// Messages for the actor of this number have come, and questions if it `asks`.
+    pub(crate) fn on_run(self: &Arc<Self>, to: u64, mut run: Run, asks: bool) {
         match self.table.get(to) {
-            Some(cell) => {
-                let asker = answer::Asker::new(cell.clone(), asker);
-                cell.push_raw(tag, payload, Some(asker));
-            }
-            None => asker.fail(self, Fault::Exit(ExitReason::NoProc)),
+            Some(cell) if asks => cell.push_run(run.asking(cell.clone())),
+            Some(cell) => cell.push_run(run),
+            None if asks => run.refuse_questions(|_| Fault::Exit(ExitReason::NoProc)),
+            None => {} // a message to the dead vanishes (O2)
         }
     }
 }

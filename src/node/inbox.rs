@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use super::answer::{Answer, Asker};
 use super::cell::{Body, Cell, Mailbox, current, lock, must_yield};
 use super::letter::{Content, Letter};
+use super::run::{Parcel, Run};
 use crate::core::life::Notice;
 use crate::message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
 use crate::term::Ref;
@@ -68,6 +69,8 @@ pub(crate) struct Queue<T> {
 
 enum Item<A: Actor> {
     Typed(Box<dyn Deliver<A>>),
+    /// Messages of another node; each has a turn of its own.
+    Run(Run),
     Raw {
         tag: u32,
         payload: Bytes,
@@ -120,6 +123,10 @@ where
 }
 
 impl<A: Actor<Context: AsyncContext<A>>> Mailbox for Arc<Inbox<A>> {
+    fn push_run(&self, run: Run) {
+        self.put(Item::Run(run));
+    }
+
     fn push_raw(&self, tag: u32, payload: Bytes, answer: Option<Asker>) {
         self.put(Item::Raw { tag, payload, answer });
     }
@@ -328,12 +335,21 @@ impl<A: Actor<Context: AsyncContext<A>>> ActorFuture<A> for Drain<A> {
                 }
             }
             while let Some(item) = this.taken.pop_front() {
-                this.inbox.deliver(item, act, ctx);
-                // The context waits for a future of the actor's, or the actor is stopping.
-                if ctx.waiting() || ctx.state() != actix::ActorState::Running {
-                    return Poll::Pending;
+                let mut rest = None;
+                match item {
+                    Item::Run(mut run) => {
+                        if let Some(parcel) = run.next() {
+                            this.inbox.open(&run, parcel, act, ctx);
+                            rest = (!run.is_empty()).then_some(run);
+                        }
+                    }
+                    item => this.inbox.deliver(item, act, ctx),
                 }
-                if must_yield() {
+                if let Some(run) = rest {
+                    this.taken.push_front(Item::Run(run));
+                }
+                // The context waits for a future of the actor's, or the actor is stopping.
+                if ctx.waiting() || ctx.state() != actix::ActorState::Running || must_yield() {
                     return Poll::Pending;
                 }
             }
@@ -345,19 +361,10 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
     fn deliver(&self, item: Item<A>, act: &mut A, ctx: &mut A::Context) {
         match item {
             Item::Typed(message) => message.deliver(act, ctx),
+            Item::Run(run) => unreachable!("its {} bytes are opened one by one", run.bytes()),
             Item::Raw { tag, payload, answer } => match self.accepted.by_tag.get(&tag) {
-                Some(entry) => {
-                    (entry.raw)(act, ctx, &payload, answer);
-                }
-                None => match answer {
-                    Some(remote) => remote.fail(Fault::NotAccepted { tag }),
-                    None => {
-                        if let Some(cell) = current() {
-                            let content = Content::Raw { tag, payload };
-                            self.undeclared(Letter::new(content, cell.node.clone()), act, ctx);
-                        }
-                    }
-                },
+                Some(entry) => (entry.raw)(act, ctx, &payload, answer),
+                None => self.not_accepted(tag, payload, answer, act, ctx),
             },
             Item::Notice(Notice::Exited { from, reason }) => {
                 if let Some(handle) = self.handler(|of| of.exited) {
@@ -386,6 +393,34 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
                 }
             }
             Item::Letter(letter) => self.undeclared(letter, act, ctx),
+        }
+    }
+
+    /// A message of another node.
+    fn open(&self, run: &Run, parcel: Parcel, act: &mut A, ctx: &mut A::Context) {
+        let (tag, answer) = (parcel.tag, run.asker(&parcel));
+        match self.accepted.by_tag.get(&tag) {
+            Some(entry) => (entry.raw)(act, ctx, run.payload(&parcel), answer),
+            None => self.not_accepted(tag, run.share(&parcel), answer, act, ctx),
+        }
+    }
+
+    fn not_accepted(
+        &self,
+        tag: u32,
+        payload: Bytes,
+        answer: Option<Asker>,
+        act: &mut A,
+        ctx: &mut A::Context,
+    ) {
+        match answer {
+            Some(remote) => remote.fail(Fault::NotAccepted { tag }),
+            None => {
+                if let Some(cell) = current() {
+                    let content = Content::Raw { tag, payload };
+                    self.undeclared(Letter::new(content, cell.node.clone()), act, ctx);
+                }
+            }
         }
     }
 

@@ -5,10 +5,11 @@
 //! next write. Heartbeats and load reports go ahead of data; exits do not, because they must not
 //! overtake what their actor sent before (rule O6).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -16,10 +17,13 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::cell::{Rest, current, lock};
+use super::idle;
 use super::outlet::Outlet;
+use super::socket::Socket;
+use super::sockets::Sockets;
 use crate::core::credit::Tally;
 use crate::term::{Incarnation, NodeName, Via};
-use crate::wire::{Control, Head, PREFIX_BYTES, TooLong, frame, frame_control};
+use crate::wire::{Control, Head, PREFIX_BYTES, TooLong, frame, frame_control, frame_type};
 
 /// A connection to another node: being made, up, or lost. A lost one never comes back; its successor
 /// is another link.
@@ -31,6 +35,8 @@ pub(crate) struct Link {
     out: Mutex<Out>,
     written: Notify,
     drained: Notify,
+    /// The socket that it goes over; none while it is being made, and if it goes over something else.
+    socket: OnceLock<(Weak<Sockets>, Weak<Socket>)>,
     /// When something was last heard, in milliseconds of the node's clock.
     heard: AtomicU64,
     /// The peer is up, and not hidden: its coming and going is news.
@@ -53,10 +59,34 @@ struct Out {
     /// While the connection is being made: where in `data` a frame lies, and which life of the peer it
     /// is meant for.
     meant: Vec<(Range<usize>, Incarnation)>,
+    kinds: Kinds,
     /// The writer has taken something that is not in the socket yet.
     writing: bool,
     /// The tasks that rest until the writer has taken the data.
     resting: Vec<Waker>,
+}
+
+/// The types of messages that were sent over a connection, each with its number there.
+#[derive(Default)]
+struct Kinds {
+    numbers: HashMap<u32, u32>,
+    /// Tag and number of the last one.
+    last: Option<(u32, u32)>,
+}
+
+impl Kinds {
+    /// The number of the type with this tag, and whether it is to be said first.
+    fn number(&mut self, tag: u32) -> (u32, bool) {
+        if let Some((last, number)) = self.last
+            && last == tag
+        {
+            return (number, false);
+        }
+        let next = u32::try_from(self.numbers.len()).expect("fewer types than that");
+        let number = *self.numbers.entry(tag).or_insert(next);
+        self.last = Some((tag, number));
+        (number, number == next)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,11 +118,13 @@ impl Link {
                 urgent: Vec::new(),
                 data: Vec::new(),
                 meant: Vec::new(),
+                kinds: Kinds::default(),
                 writing: false,
                 resting: Vec::new(),
             }),
             written: Notify::new(),
             drained: Notify::new(),
+            socket: OnceLock::new(),
             heard: AtomicU64::new(millis(now)),
             visible: AtomicBool::new(false),
             relaying: AtomicBool::new(false),
@@ -103,18 +135,30 @@ impl Link {
     }
 
     /// Puts a message for an actor of this life of the peer on its way; an answer is for whichever life
-    /// asked. The actor that sends over a full link rests after its turn.
+    /// asked. `kind` in the head is the type's tag. The actor that sends over a full link rests after its turn.
     pub(crate) fn push(
         self: &Arc<Self>,
         life: Option<Incarnation>,
-        head: Head<'_>,
+        mut head: Head<'_>,
         payload: impl FnOnce(&mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>,
     ) -> Result<(), PushError> {
         let max = self.frame_bytes_max;
-        let full = self.put(life, |out| {
+        let full = self.put(life, |out, kinds| {
+            if let Head::Message { kind, .. }
+            | Head::Request { kind, .. }
+            | Head::Named { kind, .. } = &mut head
+            {
+                let (number, new) = kinds.number(*kind);
+                if new {
+                    frame_type(out, number, *kind);
+                }
+                *kind = number;
+            }
+            let start = out.len();
             frame(out, max, head, payload)
                 .map_err(PushError::Encode)?
-                .map_err(|long| PushError::TooLong(long, max))
+                .map_err(|long| PushError::TooLong(long, max))?;
+            Ok(start)
         })?;
         if full && let Some(cell) = current() {
             cell.rest_on(self.clone());
@@ -123,25 +167,35 @@ impl Link {
     }
 
     /// Puts a signal to an actor of this life of the peer on its way, in order with messages.
-    pub(crate) fn push_signal(&self, life: Incarnation, signal: &Control) -> Result<(), PushError> {
+    pub(crate) fn push_signal(
+        self: &Arc<Self>,
+        life: Incarnation,
+        signal: &Control,
+    ) -> Result<(), PushError> {
         self.put_control(Some(life), signal)
     }
 
     /// Puts a control frame on its way, in order with messages.
-    pub(crate) fn push_control(&self, control: &Control) -> Result<(), PushError> {
+    pub(crate) fn push_control(self: &Arc<Self>, control: &Control) -> Result<(), PushError> {
         self.put_control(None, control)
     }
 
     /// The same; to a peer that is lost it vanishes.
-    pub(crate) fn tell(&self, control: &Control) {
+    pub(crate) fn tell(self: &Arc<Self>, control: &Control) {
         let _ = self.push_control(control);
     }
 
-    fn put_control(&self, life: Option<Incarnation>, control: &Control) -> Result<(), PushError> {
+    fn put_control(
+        self: &Arc<Self>,
+        life: Option<Incarnation>,
+        control: &Control,
+    ) -> Result<(), PushError> {
         let max = self.frame_bytes_max;
         let put = |control: &Control| {
-            self.put(life, |out| {
-                frame_control(out, max, control).map_err(|long| PushError::TooLong(long, max))
+            self.put(life, |out, _| {
+                let start = out.len();
+                frame_control(out, max, control).map_err(|long| PushError::TooLong(long, max))?;
+                Ok(start)
             })
         };
         // LI-1: whoever waits for an end or an answer hears of it, if not in full.
@@ -155,11 +209,11 @@ impl Link {
         }
     }
 
-    /// Appends a frame; whether so much waits now that senders should rest.
+    /// Appends a frame; whether so much waits now that senders should rest. `write` says where the frame begins.
     fn put(
-        &self,
+        self: &Arc<Self>,
         life: Option<Incarnation>,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), PushError>,
+        write: impl FnOnce(&mut Vec<u8>, &mut Kinds) -> Result<usize, PushError>,
     ) -> Result<bool, PushError> {
         let mut out = lock(&self.out);
         match (out.phase, life) {
@@ -167,24 +221,32 @@ impl Link {
             (Phase::Up(up), Some(life)) if up != life => return Err(PushError::OtherLife),
             (Phase::Up(_) | Phase::Connecting, _) => {}
         }
-        let start = out.data.len();
-        write(&mut out.data)?;
+        let Out { data, kinds, .. } = &mut *out;
+        let before = data.len();
+        let start = write(data, kinds)?;
         if out.phase == Phase::Connecting
             && let Some(life) = life
         {
             let end = out.data.len();
             out.meant.push((start..end, life));
         }
-        let full = out.data.len() > FULL_BYTES;
+        let bytes = out.data.len();
         drop(out);
-        if start == 0 {
-            self.written.notify_one();
+        self.unsent(before, bytes);
+        Ok(bytes > FULL_BYTES)
+    }
+
+    /// Something was put behind what was there `before`.
+    fn unsent(self: &Arc<Self>, before: usize, bytes: usize) {
+        match self.socket.get() {
+            Some(_) => idle::unsent(self, bytes),
+            None if before == 0 => self.written.notify_one(),
+            None => {}
         }
-        Ok(full)
     }
 
     /// Puts a control frame ahead of everything that waits.
-    pub(crate) fn push_urgent(&self, control: &Control) {
+    pub(crate) fn push_urgent(self: &Arc<Self>, control: &Control) {
         let mut out = lock(&self.out);
         // A peer that takes nothing gets no heap of heartbeats.
         if out.phase == Phase::Lost || out.urgent.len() > URGENT_BYTES_MAX {
@@ -192,32 +254,73 @@ impl Link {
         }
         let _ = frame_control(&mut out.urgent, self.frame_bytes_max, control);
         drop(out);
-        self.written.notify_one();
+        self.unsent(0, 0);
+    }
+
+    /// It goes over this socket from now on.
+    pub(super) fn set_socket(&self, sockets: &Arc<Sockets>, socket: &Arc<Socket>) {
+        let _ = self.socket.set((Arc::downgrade(sockets), Arc::downgrade(socket))); // a link comes up once
+    }
+
+    /// Sends what waits, as much as the socket takes.
+    pub(super) fn flush(&self) {
+        if let Some((sockets, socket)) = self.socket.get()
+            && let (Some(sockets), Some(socket)) = (sockets.upgrade(), socket.upgrade())
+        {
+            socket.flush(&sockets);
+        }
+    }
+
+    /// Who looks after its socket.
+    pub(super) fn sockets(&self) -> Weak<Sockets> {
+        self.socket.get().map(|(sockets, _)| sockets.clone()).unwrap_or_default()
+    }
+
+    /// Whether there is something to be sent.
+    pub(super) fn has_waiting(&self) -> bool {
+        let out = lock(&self.out);
+        !out.urgent.is_empty() || !out.data.is_empty()
+    }
+
+    /// Takes what waits for empty buffers with room; false if nothing does. Who calls it has written what it
+    /// took before.
+    pub(super) fn take_waiting(&self, urgent: &mut Vec<u8>, data: &mut Vec<u8>) -> bool {
+        let mut out = lock(&self.out);
+        out.writing = !out.urgent.is_empty() || !out.data.is_empty();
+        if !out.writing {
+            drop(out);
+            self.drained.notify_waiters();
+            return false;
+        }
+        std::mem::swap(&mut out.urgent, urgent);
+        std::mem::swap(&mut out.data, data);
+        if out.data.capacity() > SPARE_BYTES_MAX {
+            out.data = Vec::new();
+        }
+        let resting = std::mem::take(&mut out.resting);
+        drop(out);
+        for waker in resting {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Waits until the link is lost, for whoever waits for nothing else of it.
+    pub(super) async fn lost(&self) {
+        while self.phase() != Phase::Lost {
+            self.written.notified().await;
+        }
     }
 
     /// Waits until there is something to write, and takes it; none once the link is lost.
     pub(crate) async fn take(&self, urgent: &mut Vec<u8>, data: &mut Vec<u8>) -> Option<()> {
         loop {
-            {
-                let mut out = lock(&self.out);
-                if out.phase == Phase::Lost {
-                    return None;
-                }
-                out.writing = false;
-                if !out.urgent.is_empty() || !out.data.is_empty() {
-                    std::mem::swap(&mut out.urgent, urgent);
-                    std::mem::swap(&mut out.data, data);
-                    if out.data.capacity() > SPARE_BYTES_MAX {
-                        out.data = Vec::new();
-                    }
-                    for waker in out.resting.drain(..) {
-                        waker.wake();
-                    }
-                    out.writing = true;
-                    return Some(());
-                }
+            if self.phase() == Phase::Lost {
+                return None;
             }
-            self.drained.notify_waiters();
+            if self.take_waiting(urgent, data) {
+                return Some(());
+            }
             self.written.notified().await;
         }
     }
@@ -372,7 +475,7 @@ const URGENT_BYTES_MAX: usize = 64 << 10;
 mod tests {
     use super::*;
     use crate::term::{ExitReason, Pid};
-    use crate::wire::{Body, Signal, Splitter, read_body};
+    use crate::wire::{Body, Cut, Signal, cut, read_body};
 
     #[test]
     fn a_frame_whose_value_panics_leaves_nothing_in_the_buffer_li2() {
@@ -398,19 +501,21 @@ mod tests {
                 Ok(())
             }
         };
-        link.push(Some(OLD), Head::Request { to: 1, tag: 2, question: 7 }, payload(b"a")).unwrap();
-        link.push(Some(NEW), Head::Message { to: 1, tag: 2 }, payload(b"b")).unwrap();
+        link.push(Some(OLD), Head::Request { to: 1, kind: 2, question: 7 }, payload(b"a")).unwrap();
+        link.push(Some(NEW), Head::Message { to: 1, kind: 2 }, payload(b"b")).unwrap();
         link.push_signal(OLD, &exit(ExitReason::Kill)).unwrap();
         link.push_control(&Control::Bye).unwrap();
 
         let former = link.set_up(NEW, Duration::ZERO).unwrap();
-        let former: Vec<Body> =
-            former.into_iter().map(|(_, body)| read_body(body).unwrap()).collect();
-        assert!(matches!(former[0], Body::Request { question: 7, .. }), "N6: {former:?}");
+        let former: Vec<Body> = former.iter().map(|(_, body)| read_body(body).unwrap()).collect();
+        let asked = Head::Request { to: 1, kind: 0, question: 7 };
+        assert!(matches!(former[0], Body::Letter { head, .. } if head == asked), "N6: {former:?}");
         assert!(matches!(former[1], Body::Control(Control::Signal { .. })), "N6: {former:?}");
         let sent = waiting(&link);
-        assert!(matches!(sent[0], Body::Message { to: 1, .. }), "{sent:?}");
-        assert!(matches!(sent[1], Body::Control(Control::Bye)) && sent.len() == 2, "{sent:?}");
+        let told = Head::Message { to: 1, kind: 0 };
+        assert!(matches!(sent[0], Body::Type { number: 0, tag: 2 }), "{sent:?}");
+        assert!(matches!(sent[1], Body::Letter { head, .. } if head == told), "{sent:?}");
+        assert!(matches!(sent[2], Body::Control(Control::Bye)) && sent.len() == 3, "{sent:?}");
         let late = link.push_signal(OLD, &exit(ExitReason::Kill));
         assert!(matches!(late, Err(PushError::OtherLife)), "N6: {late:?}");
     }
@@ -461,13 +566,14 @@ mod tests {
     }
 
     /// What the writer would send.
-    fn waiting(link: &Link) -> Vec<Body> {
+    fn waiting(link: &Link) -> Vec<Body<'static>> {
         let (mut urgent, mut data) = (Vec::new(), Vec::new());
         futures::executor::block_on(link.take(&mut urgent, &mut data)).unwrap();
-        let mut read = bytes::BytesMut::from(&data[..]);
-        let splitter = Splitter::new(usize::MAX);
-        std::iter::from_fn(|| splitter.next(&mut read).unwrap())
-            .map(|body| read_body(body).unwrap())
-            .collect()
+        let (mut rest, mut sent) = (&*data.leak(), Vec::new());
+        while let Cut::Whole(bytes) = cut(rest, usize::MAX).unwrap() {
+            sent.push(read_body(&rest[PREFIX_BYTES..bytes]).unwrap());
+            rest = &rest[bytes..];
+        }
+        sent
     }
 }

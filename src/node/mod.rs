@@ -17,7 +17,9 @@ pub(crate) mod connection;
 mod descriptors;
 mod frames;
 pub(crate) mod guard;
+pub(crate) mod idle;
 pub(crate) mod inbox;
+mod incoming;
 mod keeper;
 pub(crate) mod launch;
 pub(crate) mod letter;
@@ -35,11 +37,14 @@ pub(crate) mod registry;
 mod relay;
 pub(crate) mod role;
 mod routes;
+pub(crate) mod run;
 mod screen;
 pub(crate) mod seat;
 pub(crate) mod shares;
 mod signals;
 mod slave;
+mod socket;
+mod sockets;
 pub(crate) mod stream;
 mod table;
 pub(crate) mod terminal;
@@ -59,12 +64,13 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::Shared;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use slog::{Logger, o};
+use slog::{Logger, error, o};
 use tokio::sync::Notify;
 
 use self::cell::{install_panic_hook, lock};
 use self::clock::Clock;
 use self::config::Config;
+use self::idle::Idle;
 use self::keeper::Keeper;
 use self::launch::Plan;
 use self::load::{Blocking, RunQueue, Sampler};
@@ -75,6 +81,7 @@ use self::relay::Relays;
 use self::role::RoleEvent;
 use self::screen::Screen;
 use self::slave::Slave;
+use self::sockets::Sockets;
 use self::table::Table;
 use self::tls::{OwnCertificate, Tls, TlsError, Turns};
 use crate::core::calls::Calls;
@@ -108,6 +115,7 @@ pub(crate) struct Node {
     /// Who wants to hear of every node that comes or goes.
     watchers: Mutex<HashSet<u64>>,
     peers: Peers,
+    sockets: Arc<Sockets>,
     relays: Relays,
     calls: Mutex<Calls<Waiter>>,
     pauses: Mutex<Pauses>,
@@ -239,6 +247,7 @@ impl Node {
             names: Names::default(),
             watchers: Mutex::default(),
             peers: Peers::default(),
+            sockets: Arc::new(Sockets::new().map_err(|why| NodeError::Os(why.to_string()))?),
             relays: Relays::default(),
             calls: Mutex::new(Calls::new()),
             pauses: Mutex::default(),
@@ -260,7 +269,8 @@ impl Node {
             .name(format!("io {}", node.name.name()))
             .spawn(move || {
                 let _shown = shown; // nobody prints after this thread's end
-                System::new().block_on(running.run(listener, tls_listener, up));
+                let system = System::with_tokio_rt(|| Idle::Io.runtime());
+                system.block_on(running.run(listener, tls_listener, up));
                 let _ = end.send(());
             })
             .map_err(|why| NodeError::Os(why.to_string()))?;
@@ -275,9 +285,7 @@ impl Node {
         tls_listener: Option<TcpListener>,
         up: oneshot::Sender<()>,
     ) {
-        let workers: Vec<Worker> = (0..self.config.workers)
-            .map(|_| Worker { arbiter: Arbiter::new().handle(), queue: Arc::default() })
-            .collect();
+        let workers: Vec<Worker> = (0..self.config.workers).map(|_| self.worker_thread()).collect();
         let blocking = Arc::<Blocking>::default();
         let queues = workers.iter().map(|worker| worker.queue.clone()).collect();
         let sampler = Sampler::new(queues, blocking.clone());
@@ -291,6 +299,11 @@ impl Node {
                 (Slave::new(self.clone(), sampler).start().recipient(), None)
             }
         };
+        let watcher = self.sockets.watch(format!("net {}", self.name.name()));
+        if let Err(why) = &watcher {
+            error!(self.log, "no thread for sockets"; "reason" => %why);
+            return;
+        }
         let io = Arbiter::current();
         let arbiters: Vec<ArbiterHandle> = workers.iter().map(|w| w.arbiter.clone()).collect();
         let hands = Hands { io, workers, blocking, keeper, role, master };
@@ -321,7 +334,14 @@ impl Node {
             waiter(Outcome::Lost);
         }
         self.screen.settled().await;
+        self.sockets.stop();
         System::current().stop();
+    }
+
+    fn worker_thread(&self) -> Worker {
+        let queue = Arc::<RunQueue>::default();
+        let idle = Idle::Arbiter(queue.clone(), self.sockets.clone());
+        Worker { arbiter: Arbiter::with_tokio_rt(move || idle.runtime()).handle(), queue }
     }
 
     /// Ends the node: its actors, its connections, its threads.

@@ -16,7 +16,7 @@ use super::{Node, Outcome, connection};
 use crate::core::life::{Notice, answer_of_nobody};
 use crate::term::{At, ExitReason, Incarnation, NodeName, Pid};
 use crate::wire::greeting::Part;
-use crate::wire::{Answer, Body, Control, Fault, Query, read_body};
+use crate::wire::{Answer, Body, Control, Fault, Head, Query, read_body};
 
 impl Node {
     /// The connection to `peer`, which is made if there is none.
@@ -189,8 +189,8 @@ impl Node {
 
     /// N6: what was sent to a pid of a node's former life is answered as by nobody.
     fn answer_for_former_life(self: &Arc<Self>, peer: NodeName, life: Incarnation, body: Bytes) {
-        match read_body(body) {
-            Ok(Body::Request { question, .. }) => {
+        match read_body(&body) {
+            Ok(Body::Letter { head: Head::Request { question, .. }, .. }) => {
                 let fault = Fault::Exit(ExitReason::NoProc);
                 self.close_question(question, Outcome::Failed(fault));
             }
@@ -198,9 +198,7 @@ impl Node {
                 let nobody = Pid::new(peer, life, to);
                 self.carry_out(nobody, None, Vec::from_iter(answer_of_nobody(nobody, signal)));
             }
-            Ok(
-                Body::Message { .. } | Body::Reply { .. } | Body::Named { .. } | Body::Control(_),
-            ) => {}
+            Ok(Body::Letter { .. } | Body::Type { .. } | Body::Control(_)) => {}
             Err(why) => unreachable!("a frame of our own making: {why}"),
         }
     }

@@ -1,18 +1,24 @@
 //! The two directions of a connection, whatever carries it.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::TcpStream;
 
 use crate::term::Via;
 
-/// A byte stream in both directions. The halves are apart, so that reading and writing never wait for
-/// each other.
+/// A byte stream in both directions.
 pub(crate) struct ByteStream {
     pub(crate) via: Via,
-    pub(crate) from: From,
-    pub(crate) to: To,
+    carrier: Carrier,
+}
+
+enum Carrier {
+    /// A socket with nothing in between.
+    Tcp(TcpStream),
+    /// Anything else. The halves are apart, so that reading and writing never wait for each other.
+    Halves(From, To),
 }
 
 /// What the peer says.
@@ -21,6 +27,13 @@ pub(crate) type From = Box<dyn AsyncRead + Send + Unpin>;
 /// What is said to it.
 pub(crate) type To = Box<dyn AsyncWrite + Send + Unpin>;
 
+/// What carries a connection once its greeting is over.
+pub(crate) enum Bare {
+    /// A socket, which does not block.
+    Socket(OwnedFd),
+    Halves(From, To),
+}
+
 impl ByteStream {
     /// A stream of two halves that come from elsewhere, of pipes say.
     pub(crate) fn new(
@@ -28,14 +41,13 @@ impl ByteStream {
         from: impl AsyncRead + Send + Unpin + 'static,
         to: impl AsyncWrite + Send + Unpin + 'static,
     ) -> ByteStream {
-        ByteStream { via, from: Box::new(from), to: Box::new(to) }
+        ByteStream { via, carrier: Carrier::Halves(Box::new(from), Box::new(to)) }
     }
 
-    /// Plain TCP, whose halves need no lock. Nothing waits for more to be said.
+    /// Plain TCP. Nothing waits for more to be said.
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<ByteStream> {
         stream.set_nodelay(true)?;
-        let (from, to) = stream.into_split();
-        Ok(ByteStream::new(Via::Loopback, from, to))
+        Ok(ByteStream { via: Via::Loopback, carrier: Carrier::Tcp(stream) })
     }
 
     /// A stream that cannot be taken apart by itself.
@@ -49,8 +61,29 @@ impl ByteStream {
 
     /// Writes all of it, and through what encrypts it, too.
     pub(crate) async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.to.write_all(bytes).await?;
-        self.to.flush().await
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => stream.write_all(bytes).await,
+            Carrier::Halves(_, to) => {
+                to.write_all(bytes).await?;
+                to.flush().await
+            }
+        }
+    }
+
+    /// Reads some more behind what was read; nothing more will come if that is nothing.
+    pub(crate) async fn hear(&mut self, read: &mut Vec<u8>) -> io::Result<usize> {
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => stream.read_buf(read).await,
+            Carrier::Halves(from, _) => from.read_buf(read).await,
+        }
+    }
+
+    /// Takes it apart, to whatever is fastest.
+    pub(crate) fn bare(self) -> io::Result<Bare> {
+        Ok(match self.carrier {
+            Carrier::Tcp(stream) => Bare::Socket(stream.into_std()?.into()),
+            Carrier::Halves(from, to) => Bare::Halves(from, to),
+        })
     }
 }
 

@@ -1,48 +1,38 @@
 //! Frames to bytes and back. What a peer sends can be refused, but never trusted: a length is checked
 //! before anything is reserved for it, and memory grows only by what has really arrived.
 
-use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::Control;
 
-/// The body of a frame, decoded as far as the IO thread needs; payloads stay as they came.
+/// The body of a frame, decoded as far as whoever reads the connection needs; payloads stay as they came.
 #[derive(Debug)]
-pub(crate) enum Body {
+pub(crate) enum Body<'a> {
     Control(Control),
-    /// A message of the type `tag` to the actor of this number.
-    Message {
-        to: u64,
+    /// From now on messages of the type `tag` carry this number, the next one that has none.
+    Type {
+        number: u32,
         tag: u32,
-        payload: Bytes,
     },
-    /// The same, and `question` wants an answer.
-    Request {
-        to: u64,
-        tag: u32,
-        question: u64,
-        payload: Bytes,
-    },
-    /// The answer to `question`.
-    Reply {
-        question: u64,
-        payload: Bytes,
-    },
-    /// A message to whoever has this name.
-    Named {
-        name: String,
-        tag: u32,
-        payload: Bytes,
+    /// What an actor sends, or is asked or answered.
+    Letter {
+        head: Head<'a>,
+        payload: &'a [u8],
     },
 }
 
-/// The head of a frame whose payload is appended by the caller.
-#[derive(Clone, Copy, Debug)]
+/// The head of a frame whose payload is appended by the caller. The type of a message is a number that was
+/// said before on the same connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Head<'a> {
-    Message { to: u64, tag: u32 },
-    Request { to: u64, tag: u32, question: u64 },
+    /// A message to the actor of this number.
+    Message { to: u64, kind: u32 },
+    /// The same, and `question` wants an answer.
+    Request { to: u64, kind: u32, question: u64 },
+    /// The answer to `question`.
     Reply { question: u64 },
-    Named { name: &'a str, tag: u32 },
+    /// A message to whoever has this name.
+    Named { name: &'a str, kind: u32 },
 }
 
 /// A frame longer than the limit was to be sent.
@@ -75,29 +65,38 @@ pub(crate) fn frame<E>(
         rmp::encode::write_uint(out, value).expect("a Vec takes all bytes");
     };
     match head {
-        Head::Message { to, tag } => {
+        Head::Message { to, kind } => {
             int(out, OP_MESSAGE);
             int(out, to);
-            int(out, tag.into());
+            int(out, kind.into());
         }
-        Head::Request { to, tag, question } => {
+        Head::Request { to, kind, question } => {
             int(out, OP_REQUEST);
             int(out, to);
-            int(out, tag.into());
+            int(out, kind.into());
             int(out, question);
         }
         Head::Reply { question } => {
             int(out, OP_REPLY);
             int(out, question);
         }
-        Head::Named { name, tag } => {
+        Head::Named { name, kind } => {
             int(out, OP_NAMED);
             rmp::encode::write_str(out, name).expect("a Vec takes all bytes");
-            int(out, tag.into());
+            int(out, kind.into());
         }
     }
     payload(out)?;
     Ok(begun.close(bytes_max))
+}
+
+/// Appends the frame that says which number messages of the type `tag` carry from now on.
+pub(crate) fn frame_type(out: &mut Vec<u8>, number: u32, tag: u32) {
+    let begun = Begun::new(out);
+    for int in [OP_TYPE, number.into(), tag.into()] {
+        rmp::encode::write_uint(begun.out, int).expect("a Vec takes all bytes");
+    }
+    begun.close(usize::MAX).expect("three numbers");
 }
 
 /// Appends a control frame to `out`.
@@ -155,34 +154,38 @@ impl Drop for Begun<'_> {
 }
 
 /// Decodes a frame's body.
-pub(crate) fn read_body(body: Bytes) -> Result<Body, BodyError> {
-    let mut rest = rmp::decode::Bytes::new(&body);
-    let mut int = || rmp::decode::read_int::<u64, _>(&mut rest).map_err(|_| BodyError::NotAHead);
-    let operation = int()?;
-    let wire = match operation {
-        OP_CONTROL => {
-            let control = from_bytes(rest.remaining_slice())?;
-            return Ok(Body::Control(control));
+pub(crate) fn read_body(body: &[u8]) -> Result<Body<'_>, BodyError> {
+    let mut rest = rmp::decode::Bytes::new(body);
+    let int = |rest: &mut rmp::decode::Bytes<'_>| {
+        rmp::decode::read_int::<u64, _>(rest).map_err(|_| BodyError::NotAHead)
+    };
+    let small = |rest: &mut rmp::decode::Bytes<'_>| {
+        u32::try_from(int(rest)?).map_err(|_| BodyError::NotAHead)
+    };
+    let operation = int(&mut rest)?;
+    let head = match operation {
+        OP_CONTROL => return Ok(Body::Control(from_bytes(rest.remaining_slice())?)),
+        OP_TYPE => {
+            return Ok(Body::Type { number: small(&mut rest)?, tag: small(&mut rest)? });
         }
-        OP_MESSAGE => Head::Message { to: int()?, tag: tag(int()?)? },
-        OP_REQUEST => Head::Request { to: int()?, tag: tag(int()?)?, question: int()? },
-        OP_REPLY => Head::Reply { question: int()? },
+        OP_MESSAGE => Head::Message { to: int(&mut rest)?, kind: small(&mut rest)? },
+        OP_REQUEST => Head::Request {
+            to: int(&mut rest)?,
+            kind: small(&mut rest)?,
+            question: int(&mut rest)?,
+        },
+        OP_REPLY => Head::Reply { question: int(&mut rest)? },
         OP_NAMED => {
             let (name, after) = rmp::decode::read_str_from_slice(rest.remaining_slice())
                 .map_err(|_| BodyError::NotAHead)?;
             rest = rmp::decode::Bytes::new(after);
-            let tag = rmp::decode::read_int(&mut rest).map_err(|_| BodyError::NotAHead)?;
-            Head::Named { name, tag: self::tag(tag)? }
+            Head::Named { name, kind: small(&mut rest)? }
         }
         unknown => return Err(BodyError::UnknownOperation(unknown)),
     };
-    let payload = body.slice(body.len() - rest.remaining_slice().len()..);
-    Ok(match wire {
-        Head::Named { name, tag } => Body::Named { name: name.to_owned(), tag, payload },
-        Head::Message { to, tag } => Body::Message { to, tag, payload },
-        Head::Request { to, tag, question } => Body::Request { to, tag, question, payload },
-        Head::Reply { question } => Body::Reply { question, payload },
-    })
+    // The slice of the body, so that it lives as long.
+    let payload = &body[body.len() - rest.remaining_slice().len()..];
+    Ok(Body::Letter { head, payload })
 }
 
 /// Decodes a MessagePack value.
@@ -197,14 +200,13 @@ pub(crate) fn from_bytes<'a, T: Deserialize<'a>>(
     T::deserialize(&mut from)
 }
 
-fn tag(wide: u64) -> Result<u32, BodyError> {
-    u32::try_from(wide).map_err(|_| BodyError::UnknownOperation(wide))
-}
-
-/// Cuts a stream of bytes into bodies.
-#[derive(Debug)]
-pub(crate) struct Splitter {
-    bytes_max: usize,
+/// What a stream of bytes begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// A frame: so many bytes in all, with the prefix.
+    Whole(usize),
+    /// The beginning of a frame of so many bytes, if so much has been said.
+    Part(Option<usize>),
 }
 
 /// A stream that is none of ours.
@@ -216,29 +218,20 @@ pub(crate) enum NotAFrame {
     TooLong { bytes: usize, bytes_max: usize },
 }
 
-impl Splitter {
-    pub(crate) fn new(bytes_max: usize) -> Splitter {
-        Splitter { bytes_max }
+/// Looks where the first frame of `read` ends. Its body begins after [`PREFIX_BYTES`].
+pub(crate) fn cut(read: &[u8], bytes_max: usize) -> Result<Cut, NotAFrame> {
+    match read.first() {
+        None => return Ok(Cut::Part(None)),
+        Some(&BIN32) => {}
+        Some(&other) => return Err(NotAFrame::Marker(other)),
     }
-
-    /// The next whole body in `read`, or none yet.
-    pub(crate) fn next(&self, read: &mut BytesMut) -> Result<Option<Bytes>, NotAFrame> {
-        if let Some(&first) = read.first()
-            && first != BIN32
-        {
-            return Err(NotAFrame::Marker(first));
-        }
-        let Some((prefix, _)) = read.split_first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
-        let bytes = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-        if bytes > self.bytes_max {
-            return Err(NotAFrame::TooLong { bytes, bytes_max: self.bytes_max });
-        }
-        if read.len() < PREFIX_BYTES + bytes {
-            return Ok(None);
-        }
-        read.advance(PREFIX_BYTES);
-        Ok(Some(read.split_to(bytes).freeze()))
+    let Some(prefix) = read.first_chunk::<PREFIX_BYTES>() else { return Ok(Cut::Part(None)) };
+    let bytes = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+    if bytes > bytes_max {
+        return Err(NotAFrame::TooLong { bytes, bytes_max });
     }
+    let bytes = PREFIX_BYTES + bytes;
+    Ok(if read.len() < bytes { Cut::Part(Some(bytes)) } else { Cut::Whole(bytes) })
 }
 
 /// MessagePack's marker for binary data with a length of four bytes.
@@ -254,6 +247,7 @@ const OP_MESSAGE: u64 = 1;
 const OP_REQUEST: u64 = 2;
 const OP_REPLY: u64 = 3;
 const OP_NAMED: u64 = 4;
+const OP_TYPE: u64 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -261,9 +255,9 @@ mod tests {
 
     use super::*;
 
-    fn message(to: u64, tag: u32, text: &[u8]) -> Vec<u8> {
+    fn message(to: u64, kind: u32, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        frame(&mut out, 1 << 20, Head::Message { to, tag }, |out| {
+        frame(&mut out, 1 << 20, Head::Message { to, kind }, |out| {
             out.extend_from_slice(text);
             Ok::<(), ()>(())
         })
@@ -274,9 +268,12 @@ mod tests {
 
     #[test]
     fn a_message_has_the_documented_bytes() {
-        let bytes = message(7, 300, b"\xA2hi");
-        let golden = [0xC6, 0, 0, 0, 8, 0x01, 0x07, 0xCD, 0x01, 0x2C, 0xA2, b'h', b'i'];
+        let bytes = message(7, 1, b"\xA2hi");
+        let golden = [0xC6, 0, 0, 0, 6, 0x01, 0x07, 0x01, 0xA2, b'h', b'i'];
         assert_eq!(bytes, golden);
+        let mut bytes = Vec::new();
+        frame_type(&mut bytes, 1, 300);
+        assert_eq!(bytes, [0xC6, 0, 0, 0, 5, 0x05, 0x01, 0xCD, 0x01, 0x2C]);
     }
 
     #[test]
@@ -287,11 +284,9 @@ mod tests {
     }
 
     #[test]
-    fn a_length_beyond_the_limit_is_refused_before_anything_is_reserved() {
-        let mut read = BytesMut::from(&[0xC6, 0x7F, 0xFF, 0xFF, 0xFF][..]);
-        let refused = Splitter::new(1 << 20).next(&mut read).unwrap_err();
+    fn a_length_beyond_the_limit_is_refused() {
+        let refused = cut(&[0xC6, 0x7F, 0xFF, 0xFF, 0xFF], 1 << 20).unwrap_err();
         assert_eq!(refused, NotAFrame::TooLong { bytes: 0x7FFF_FFFF, bytes_max: 1 << 20 });
-        assert!(read.capacity() < 1 << 16);
     }
 
     #[test]
@@ -318,18 +313,20 @@ mod tests {
         #[test]
         fn frames_come_back_whatever_the_reads_cut(
             sent in prop::collection::vec((any::<u64>(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..300)), 1..20),
-            cut in 1..50usize,
+            cut_at in 1..50usize,
         ) {
-            let stream: Vec<u8> = sent.iter().flat_map(|(to, tag, text)| message(*to, *tag, text)).collect();
-            let splitter = Splitter::new(1 << 20);
-            let (mut read, mut got) = (BytesMut::new(), Vec::new());
-            for piece in stream.chunks(cut) {
+            let stream: Vec<u8> = sent.iter().flat_map(|(to, kind, text)| message(*to, *kind, text)).collect();
+            let (mut read, mut got) = (Vec::new(), Vec::new());
+            for piece in stream.chunks(cut_at) {
                 read.extend_from_slice(piece);
-                while let Some(body) = splitter.next(&mut read).unwrap() {
-                    match read_body(body).unwrap() {
-                        Body::Message { to, tag, payload } => got.push((to, tag, payload.to_vec())),
+                while let Cut::Whole(bytes) = cut(&read, 1 << 20).unwrap() {
+                    match read_body(&read[PREFIX_BYTES..bytes]).unwrap() {
+                        Body::Letter { head: Head::Message { to, kind }, payload } => {
+                            got.push((to, kind, payload.to_vec()));
+                        }
                         other => panic!("{other:?}"),
                     }
+                    read.drain(..bytes);
                 }
             }
             prop_assert_eq!(got, sent);
@@ -337,10 +334,11 @@ mod tests {
 
         #[test]
         fn garbage_is_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read_body(Bytes::from(bytes.clone()));
-            let mut read = BytesMut::from(&bytes[..]);
-            while let Ok(Some(body)) = Splitter::new(100).next(&mut read) {
-                let _ = read_body(body);
+            let _ = read_body(&bytes);
+            let mut read = &bytes[..];
+            while let Ok(Cut::Whole(bytes)) = cut(read, 100) {
+                let _ = read_body(&read[PREFIX_BYTES..bytes]);
+                read = &read[bytes..];
             }
         }
     }

@@ -13,8 +13,8 @@ mod signal;
 mod tag;
 
 pub(crate) use codec::{
-    Body, Head, NotAFrame, PREFIX_BYTES, Splitter, TooLong, frame, frame_control, from_bytes,
-    read_body,
+    Body, Cut, Head, NotAFrame, PREFIX_BYTES, TooLong, cut, frame, frame_control, frame_type,
+    from_bytes, read_body,
 };
 pub(crate) use credentials::Credentials;
 pub(crate) use signal::Signal;
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::term::{At, ExitReason, Fingerprint, Incarnation, Kind, LoadReport, NodeName, Pid, Ref};
 
 /// Which version of this protocol a node speaks; two nodes must agree.
-pub(crate) const PROTOCOL_VERSION: u32 = 3;
+pub(crate) const PROTOCOL_VERSION: u32 = 4;
 
 /// Everything nodes say that is not an actor's message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,13 +86,13 @@ impl Control {
             Control::Failed { question, fault } => {
                 let fault = match fault {
                     Fault::Exit(reason) => Fault::Exit(reason.shortened()),
-                    Fault::Undecodable(why) => Fault::Undecodable(cut(why)),
+                    Fault::Undecodable(why) => Fault::Undecodable(shorten(why)),
                     Fault::NotAccepted { .. } | Fault::NoAnswer => return None,
                 };
                 Some(Control::Failed { question: *question, fault })
             }
             Control::SpawnRefused { question, fault: SpawnFault::BadArguments(why) } => {
-                let fault = SpawnFault::BadArguments(cut(why));
+                let fault = SpawnFault::BadArguments(shorten(why));
                 Some(Control::SpawnRefused { question: *question, fault })
             }
             Control::Told { question, .. } => {
@@ -100,7 +100,7 @@ impl Control {
                 Some(Control::Told { question: *question, answer })
             }
             Control::Output { pid, stream, line } => {
-                Some(Control::Output { pid: *pid, stream: *stream, line: cut(line) })
+                Some(Control::Output { pid: *pid, stream: *stream, line: shorten(line) })
             }
             Control::Tick
             | Control::Load(_)
@@ -119,7 +119,7 @@ impl Control {
     }
 }
 
-fn cut(text: &str) -> String {
+fn shorten(text: &str) -> String {
     text.chars().take(TEXT_CHARS_MAX).collect()
 }
 

@@ -1,0 +1,173 @@
+//! What a thread of a node does before it sleeps: it sends what its actors have left in the buffers of
+//! connections, and looks for a while whether something comes.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::yield_now;
+use std::time::Instant;
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::cell::lock;
+use super::link::Link;
+use super::load::RunQueue;
+use super::sockets::Sockets;
+use crate::core::spin::{Looked, STOLEN, Spin};
+
+/// What a thread does before it sleeps.
+#[derive(Clone)]
+pub(crate) enum Idle {
+    /// An arbiter's: its actors, and the sockets of its node.
+    Arbiter(Arc<RunQueue>, Arc<Sockets>),
+    /// The IO thread's: it sends, and leaves the looking to others.
+    Io,
+    /// That of a program's own code: the sockets over which it sent something last.
+    Main,
+}
+
+impl Idle {
+    /// A runtime of one thread that does so.
+    pub(crate) fn runtime(self) -> Runtime {
+        let spin = Mutex::new(Spin::default());
+        Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(move || self.before_sleep(&spin))
+            .build()
+            .expect("an epoll and a timer of its own")
+    }
+
+    fn before_sleep(&self, spin: &Mutex<Spin>) {
+        let last = send_all();
+        let (queue, sockets) = match self {
+            Idle::Arbiter(queue, sockets) => (Some(queue), Some(sockets.clone())),
+            Idle::Io => return,
+            Idle::Main => (None, last.upgrade()),
+        };
+        let Some(sockets) = sockets else { return };
+        // A thread is at it alone: the lock is for the compiler.
+        if look_around(&mut lock(spin), queue.map(AsRef::as_ref), &sockets) != Looked::Found {
+            sockets.leave();
+        }
+    }
+}
+
+/// Looks for as long as one has patience.
+fn look_around(spin: &mut Spin, queue: Option<&RunQueue>, sockets: &Sockets) -> Looked {
+    let patience = spin.patience();
+    if patience.is_zero() {
+        return Looked::Nothing;
+    }
+    let looking = sockets.start_looking();
+    if looking.is_none() && queue.is_none() {
+        return Looked::Nothing;
+    }
+    let is_called = || queue.is_some_and(|queue| queue.len() > 0);
+    let start = Instant::now();
+    let mut last = start;
+    let looked = loop {
+        if is_called() {
+            break Looked::Found;
+        }
+        if looking.is_some() && sockets.look() && (queue.is_none() || is_called()) {
+            break Looked::Found;
+        }
+        let now = Instant::now();
+        if now - last > STOLEN {
+            break Looked::Preempted;
+        }
+        if now - start > patience {
+            break Looked::Nothing;
+        }
+        last = now;
+        yield_now();
+    };
+    spin.note(looked);
+    looked
+}
+
+/// What this thread has put into buffers of connections and not sent yet.
+#[derive(Default)]
+struct Here {
+    /// It sends before it sleeps.
+    sends: bool,
+    unsent: Vec<Arc<Link>>,
+    /// How many turns of actors ago the first of that was.
+    turns: u32,
+    /// The sockets over which something was sent last.
+    last: Weak<Sockets>,
+}
+
+/// This thread has put something into the buffer of a connection, which now holds so many bytes.
+pub(crate) fn unsent(link: &Arc<Link>, bytes: usize) {
+    let first = HERE.with_borrow_mut(|here| {
+        if !here.sends {
+            return None;
+        }
+        if here.unsent.iter().any(|unsent| Arc::ptr_eq(unsent, link)) {
+            return Some(false);
+        }
+        here.unsent.push(link.clone());
+        Some(here.unsent.len() == 1)
+    });
+    match first {
+        Some(_) if bytes > SEND_BYTES => link.flush(),
+        Some(false) => {}
+        Some(true) => link.sockets().upgrade().into_iter().for_each(|sockets| sockets.stay_awake()),
+        None => link.sockets().upgrade().into_iter().for_each(|sockets| sockets.send_soon()),
+    }
+}
+
+/// The runtime of this thread has ended: what its code leaves unsent from now on is another's to send.
+pub(crate) fn over() {
+    send_all();
+    HERE.with_borrow_mut(|here| here.sends = false);
+}
+
+/// A turn of an actor is over. Where others follow without end, what was left unsent is sent now and then.
+pub(crate) fn turn_over() {
+    // Locals may be gone when a thread ends.
+    let due = HERE.try_with(|here| {
+        let here = &mut *here.borrow_mut();
+        if here.unsent.is_empty() {
+            return false;
+        }
+        here.turns += 1;
+        here.turns >= TURNS
+    });
+    if due.unwrap_or(false) {
+        send_all();
+    }
+}
+
+fn send_all() -> Weak<Sockets> {
+    let (links, mut last) = HERE.with_borrow_mut(|here| {
+        here.turns = 0;
+        here.sends = true; // the runtime is one of ours, or this would not be called
+        (std::mem::take(&mut here.unsent), here.last.clone())
+    });
+    if links.is_empty() {
+        return last;
+    }
+    for link in &links {
+        link.flush();
+        last = link.sockets();
+    }
+    HERE.with_borrow_mut(|here| {
+        here.last = last.clone();
+        if here.unsent.is_empty() {
+            let mut links = links;
+            links.clear();
+            here.unsent = links; // its room
+        }
+    });
+    last
+}
+
+/// More than this in a buffer is sent at once.
+const SEND_BYTES: usize = 64 << 10;
+/// What an actor left unsent waits for so many turns of others.
+const TURNS: u32 = 32;
+
+thread_local! {
+    static HERE: RefCell<Here> = RefCell::default();
+}

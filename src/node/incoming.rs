@@ -1,0 +1,222 @@
+//! What comes over a connection: bytes in, frames out, each to whom it is for.
+
+use std::mem::take;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::Outcome;
+use super::link::Link;
+use super::run::{Origin, Run};
+use crate::wire::{Body, Control, Cut, Head, PREFIX_BYTES, cut, read_body};
+
+/// What was read of a connection and is not understood yet.
+pub(crate) struct Incoming {
+    node: Arc<Node>,
+    link: Arc<Link>,
+    read: Vec<u8>,
+    /// A long frame that has begun: its length with the prefix, and what is there of it. It is read to where
+    /// it stays.
+    long: Option<(usize, Vec<u8>)>,
+    /// How much is read at once.
+    room: usize,
+    origin: Arc<Origin>,
+}
+
+/// Frames for the same actor that lie side by side.
+#[derive(Clone, Copy)]
+struct Batch {
+    to: u64,
+    start: usize,
+    asks: bool,
+}
+
+impl Incoming {
+    /// `read` has come with the greeting.
+    pub(crate) fn new(node: Arc<Node>, link: Arc<Link>, read: Vec<u8>) -> Incoming {
+        let origin = Arc::new(Origin { link: link.clone(), tags: Vec::new() });
+        Incoming { node, link, read, long: None, room: READ_BYTES_MIN, origin }
+    }
+
+    /// Where to put what is read next: there is spare room in it, of at most what may be read at once.
+    pub(crate) fn room(&mut self) -> &mut Vec<u8> {
+        match &mut self.long {
+            Some((bytes, long)) => {
+                // What is announced is not reserved before half of it has come.
+                if long.len() == long.capacity() {
+                    let left = *bytes - long.len();
+                    long.reserve_exact(left.min(long.len().max(RESERVE_BYTES)));
+                }
+                long
+            }
+            None => {
+                self.read.reserve(self.room);
+                &mut self.read
+            }
+        }
+    }
+
+    /// So much was read into all the room there was: the next time there is more.
+    pub(crate) fn filled(&mut self) {
+        self.room = (self.room * 2).min(READ_BYTES_MAX);
+    }
+
+    /// Passes on the frames that are whole.
+    ///
+    /// # Errors
+    /// Why the connection is of no more use.
+    pub(crate) fn take_in(&mut self) -> Result<(), String> {
+        if let Some((bytes, long)) = &mut self.long {
+            if long.len() < *bytes {
+                return Ok(());
+            }
+            let frame = Bytes::from(take(long));
+            self.long = None;
+            self.frames(&frame, Some(&frame))?;
+            return Ok(());
+        }
+        let mut read = take(&mut self.read);
+        let done = self.frames(&read, None)?;
+        if matches!(cut(&read[done..], usize::MAX), Ok(Cut::Whole(_))) {
+            // A long one: it is not copied, and all that came with it shares its memory.
+            let shared = Bytes::from(read).slice(done..);
+            let done = self.frames(&shared, Some(&shared))?;
+            read = shared[done..].to_vec();
+        } else if done == read.len() {
+            read.clear();
+        } else {
+            read.drain(..done);
+        }
+        self.keep(read);
+        Ok(())
+    }
+
+    /// Keeps the beginning of a frame.
+    fn keep(&mut self, read: Vec<u8>) {
+        match cut(&read, usize::MAX) {
+            Ok(Cut::Part(Some(bytes))) if bytes > LONG_BYTES => {
+                let mut long = Vec::with_capacity(bytes.min(read.len().max(RESERVE_BYTES)));
+                long.extend_from_slice(&read);
+                self.long = Some((bytes, long));
+                self.read = read;
+                self.read.clear();
+            }
+            _ => self.read = read,
+        }
+    }
+
+    /// Passes on whole frames, up to the first that is long if they are not shared already. Returns how many
+    /// bytes those were.
+    fn frames(&mut self, read: &[u8], shared: Option<&Bytes>) -> Result<usize, String> {
+        let max = self.node.config.frame_bytes_max;
+        let mut at = 0;
+        let mut batch: Option<Batch> = None;
+        loop {
+            let bytes = match cut(&read[at..], max).map_err(|garbage| garbage.to_string())? {
+                Cut::Whole(bytes) if bytes <= LONG_BYTES || shared.is_some() => bytes,
+                Cut::Whole(_) | Cut::Part(_) => break,
+            };
+            let end = at + bytes;
+            let body = read_body(&read[at + PREFIX_BYTES..end]).map_err(|why| why.to_string())?;
+            let (to, asks) = match &body {
+                Body::Letter { head: Head::Message { to, kind }, .. } => {
+                    self.known(*kind)?;
+                    (Some(*to), false)
+                }
+                Body::Letter { head: Head::Request { to, kind, .. }, .. } => {
+                    self.known(*kind)?;
+                    (Some(*to), true)
+                }
+                Body::Letter { head: Head::Named { kind, .. }, .. } => {
+                    self.known(*kind)?;
+                    (None, false)
+                }
+                Body::Letter { head: Head::Reply { .. }, .. }
+                | Body::Control(_)
+                | Body::Type { .. } => (None, false),
+            };
+            match (&mut batch, to) {
+                (Some(batch), Some(to)) if batch.to == to => batch.asks |= asks,
+                (batch, to) => {
+                    if let Some(whole) = batch.take() {
+                        self.pass_on(whole, read, at, shared);
+                    }
+                    *batch = to.map(|to| Batch { to, start: at, asks });
+                }
+            }
+            if to.is_none() {
+                self.take_one(body, read, at..end, shared)?;
+            }
+            at = end;
+        }
+        if let Some(batch) = batch {
+            self.pass_on(batch, read, at, shared);
+        }
+        Ok(at)
+    }
+
+    fn take_one(
+        &mut self,
+        body: Body<'_>,
+        read: &[u8],
+        at: Range<usize>,
+        shared: Option<&Bytes>,
+    ) -> Result<(), String> {
+        match body {
+            Body::Letter { head: Head::Reply { question }, payload } => {
+                let payload = match shared {
+                    Some(shared) => shared.slice(at.end - payload.len()..at.end),
+                    None => Bytes::copy_from_slice(payload),
+                };
+                self.node.close_question(question, Outcome::Reply(payload));
+            }
+            Body::Letter { head: Head::Named { name, .. }, .. } => {
+                let run = Run::new(piece(read, at, shared), self.origin.clone());
+                self.node.on_named(name, run);
+            }
+            Body::Letter { .. } => unreachable!("a message or a question has a number to go to"),
+            Body::Type { number, tag } => {
+                let tags = &mut Arc::make_mut(&mut self.origin).tags;
+                if number as usize != tags.len() || tags.len() == TYPES_MAX {
+                    return Err(format!("a type was numbered {number} after {}", tags.len()));
+                }
+                tags.push(tag);
+            }
+            Body::Control(Control::Bye) => return Err("it left".to_owned()),
+            Body::Control(control) => self.node.on_control(&self.link, control),
+        }
+        Ok(())
+    }
+
+    fn known(&self, kind: u32) -> Result<(), String> {
+        match (kind as usize) < self.origin.tags.len() {
+            true => Ok(()),
+            false => Err(format!("a message of type number {kind}, which stands for none")),
+        }
+    }
+
+    fn pass_on(&self, batch: Batch, read: &[u8], end: usize, shared: Option<&Bytes>) {
+        let Batch { to, start, asks } = batch;
+        let run = Run::new(piece(read, start..end, shared), self.origin.clone());
+        self.node.on_run(to, run, asks);
+    }
+}
+
+fn piece(read: &[u8], at: Range<usize>, shared: Option<&Bytes>) -> Bytes {
+    match shared {
+        Some(shared) => shared.slice(at),
+        None => Bytes::copy_from_slice(&read[at]),
+    }
+}
+
+/// What is read at once.
+const READ_BYTES_MIN: usize = 64 << 10;
+const READ_BYTES_MAX: usize = 256 << 10;
+/// A frame longer than this is not copied.
+const LONG_BYTES: usize = 16 << 10;
+/// Reserved for a long frame, at most, before any of it has come.
+const RESERVE_BYTES: usize = 1 << 20;
+/// So many types may be numbered on one connection.
+const TYPES_MAX: usize = 1 << 16;

@@ -1,0 +1,131 @@
+//! Runs: frames for one actor that have come one after another, still encoded, in one piece of memory.
+//!
+//! They are the way of messages from a connection into an inbox: one item a run, and what is in it is
+//! decoded on the actor's own arbiter.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::answer::{Asker, Return};
+use super::cell::Cell;
+use super::link::Link;
+use crate::wire::{Body, Control, Cut, Fault, Head, PREFIX_BYTES, cut, read_body};
+
+/// Frames for one actor. A question in there that nobody takes out is answered as one that was let go of.
+pub(crate) struct Run {
+    frames: Bytes,
+    /// Where the next frame begins.
+    at: usize,
+    origin: Arc<Origin>,
+    /// Whom the questions in there are for; none if there are none.
+    asked: Option<Arc<Cell>>,
+}
+
+/// Where a run comes from.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) link: Arc<Link>,
+    /// The tags of the types that the peer has numbered.
+    pub(crate) tags: Vec<u32>,
+}
+
+/// One message of a run.
+pub(crate) struct Parcel {
+    pub(crate) tag: u32,
+    /// Where in the run its payload is.
+    pub(crate) payload: Range<usize>,
+    question: Option<u64>,
+}
+
+impl Run {
+    /// Frames that were looked at: each is whole, for the same actor, and of a type that was numbered.
+    pub(crate) fn new(frames: Bytes, origin: Arc<Origin>) -> Run {
+        Run { frames, at: 0, origin, asked: None }
+    }
+
+    /// The same, with questions for this actor in it.
+    pub(crate) fn asking(mut self, cell: Arc<Cell>) -> Run {
+        self.asked = Some(cell);
+        self
+    }
+
+    /// Whether there are questions in it.
+    pub(crate) fn asks(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// What it holds in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether all was taken out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at == self.frames.len()
+    }
+
+    /// Takes out the next message.
+    pub(crate) fn next(&mut self) -> Option<Parcel> {
+        let frames = &self.frames[self.at..];
+        let Ok(Cut::Whole(bytes)) = cut(frames, usize::MAX) else { return None };
+        let Ok(Body::Letter { head, payload }) = read_body(&frames[PREFIX_BYTES..bytes]) else {
+            unreachable!("whoever made the run has read its frames")
+        };
+        let (kind, question) = match head {
+            Head::Message { kind, .. } | Head::Named { kind, .. } => (kind, None),
+            Head::Request { kind, question, .. } => (kind, Some(question)),
+            Head::Reply { .. } => unreachable!("an answer is for nobody's inbox"),
+        };
+        self.at += bytes;
+        let tag = self.origin.tags[kind as usize];
+        Some(Parcel { tag, payload: self.at - payload.len()..self.at, question })
+    }
+
+    /// The payload of a message that was taken out.
+    pub(crate) fn payload(&self, parcel: &Parcel) -> &[u8] {
+        &self.frames[parcel.payload.clone()]
+    }
+
+    /// The same as a share of the memory.
+    pub(crate) fn share(&self, parcel: &Parcel) -> Bytes {
+        self.frames.slice(parcel.payload.clone())
+    }
+
+    /// Who wants an answer to a message that was taken out.
+    pub(crate) fn asker(&self, parcel: &Parcel) -> Option<Asker> {
+        let (question, cell) = (parcel.question?, self.asked.as_ref()?);
+        let link = Some(self.origin.link.clone());
+        Some(Asker::new(cell.clone(), Return { link, question }))
+    }
+
+    /// Answers all questions in it with this; the messages stay.
+    pub(crate) fn refuse_questions(&mut self, why: impl Fn(u32) -> Fault) {
+        self.asked = None;
+        let start = self.at;
+        while let Some(Parcel { tag, question, .. }) = self.next() {
+            if let Some(question) = question {
+                self.origin.link.tell(&Control::Failed { question, fault: why(tag) });
+            }
+        }
+        self.at = start;
+    }
+}
+
+impl Parcel {
+    /// Whether it is a question.
+    pub(crate) fn asks(&self) -> bool {
+        self.question.is_some()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if self.asks() {
+            while let Some(parcel) = self.next() {
+                drop(self.asker(&parcel));
+            }
+        }
+    }
+}

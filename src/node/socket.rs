@@ -1,0 +1,212 @@
+//! One socket: it is read, and written to, by whichever thread of the node is at it first.
+//!
+//! Reading is under one lock from the bytes to the inboxes, so that what has come in order is passed on in order;
+//! writing is under another. Nobody waits for either: who has it also does what came meanwhile.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures::channel::oneshot;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::Node;
+use super::cell::lock;
+use super::incoming::Incoming;
+use super::link::{Link, Phase};
+use super::sockets::Sockets;
+
+/// The socket of a connection that is up.
+pub(crate) struct Socket {
+    /// What the kernel calls it to whoever looks.
+    pub(super) key: u64,
+    fd: OwnedFd,
+    node: Arc<Node>,
+    link: Arc<Link>,
+    reading: Mutex<Reading>,
+    writing: Mutex<Writing>,
+    /// Since when it takes nothing, in milliseconds of the node's clock; 0 if it does.
+    stalled: AtomicU64,
+}
+
+struct Reading {
+    incoming: Incoming,
+    /// Who hears why there is no more; none if that was said.
+    ended: Option<oneshot::Sender<String>>,
+}
+
+#[derive(Default)]
+struct Writing {
+    urgent: Vec<u8>,
+    data: Vec<u8>,
+    /// What of these is written.
+    done: usize,
+    /// It took no more; the kernel says when it does.
+    full: bool,
+}
+
+impl Socket {
+    /// `read` has come with the greeting. What is returned besides comes true when the connection has ended.
+    pub(super) fn new(
+        key: u64,
+        fd: OwnedFd,
+        node: Arc<Node>,
+        link: Arc<Link>,
+        read: Vec<u8>,
+    ) -> (Socket, oneshot::Receiver<String>) {
+        let (end, ended) = oneshot::channel();
+        let incoming = Incoming::new(node.clone(), link.clone(), read);
+        let reading = Mutex::new(Reading { incoming, ended: Some(end) });
+        let (writing, stalled) = (Mutex::default(), AtomicU64::new(0));
+        (Socket { key, fd, node, link, reading, writing, stalled }, ended)
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Passes on what came with the greeting.
+    pub(super) fn begin(&self, sockets: &Sockets) {
+        let mut reading = lock(&self.reading);
+        if let Err(why) = reading.incoming.take_in() {
+            self.end(&mut reading, sockets, &why);
+        }
+    }
+
+    /// Reads what is there and passes it on; whether there was anything. Nothing if another thread is at it.
+    pub(super) fn read(&self, sockets: &Sockets) -> bool {
+        let Ok(mut reading) = self.reading.try_lock() else { return false };
+        if reading.ended.is_none() {
+            return false;
+        }
+        let mut left = BYTES_AT_ONCE;
+        loop {
+            let room = reading.incoming.room();
+            let wanted = room.capacity() - room.len();
+            let read = match recv(&self.fd, spare_capacity(room), RecvFlags::DONTWAIT) {
+                Ok((0, _)) => {
+                    self.end(&mut reading, sockets, "the connection was closed");
+                    return true;
+                }
+                Ok((read, _)) => read,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return left < BYTES_AT_ONCE,
+                Err(why) => {
+                    self.end(&mut reading, sockets, &why.to_string());
+                    return true;
+                }
+            };
+            // Nothing is heard of a node after its loss: another life of it may be connected by now.
+            if self.link.phase() == Phase::Lost {
+                self.end(&mut reading, sockets, "lost already");
+                return true;
+            }
+            self.node.hear(&self.link);
+            if read == wanted {
+                reading.incoming.filled();
+            }
+            if let Err(why) = reading.incoming.take_in() {
+                self.end(&mut reading, sockets, &why);
+                return true;
+            }
+            left = left.saturating_sub(read);
+            if read < wanted || left == 0 {
+                return true;
+            }
+        }
+    }
+
+    fn end(&self, reading: &mut Reading, sockets: &Sockets, why: &str) {
+        sockets.deaf_to(self);
+        if let Some(ended) = reading.ended.take() {
+            let _ = ended.send(why.to_owned());
+        }
+    }
+
+    /// Writes what waits, as much as the socket takes.
+    pub(super) fn flush(&self, sockets: &Sockets) {
+        loop {
+            // Who has it writes what we have put there, or looks once more when it has let go of it.
+            let Ok(mut writing) = self.writing.try_lock() else { return };
+            if writing.full {
+                return;
+            }
+            self.write(&mut writing, sockets);
+            let full = writing.full;
+            drop(writing);
+            if full || !self.link.has_waiting() {
+                return;
+            }
+        }
+    }
+
+    /// The kernel says that it takes more.
+    pub(super) fn writable(&self, sockets: &Sockets) {
+        {
+            let Ok(mut writing) = self.writing.try_lock() else { return };
+            if !writing.full {
+                return;
+            }
+            writing.full = false;
+            sockets.listen_to(self, EventFlags::IN);
+        }
+        self.flush(sockets);
+    }
+
+    fn write(&self, writing: &mut Writing, sockets: &Sockets) {
+        loop {
+            let Writing { urgent, data, done, .. } = writing;
+            if *done == urgent.len() + data.len() {
+                (urgent.clear(), data.clear(), *done = 0);
+                if !self.link.take_waiting(urgent, data) {
+                    return;
+                }
+            }
+            let rest = match done.checked_sub(urgent.len()) {
+                None => &urgent[*done..],
+                Some(of_data) => &data[of_data..],
+            };
+            match send(&self.fd, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(written) => {
+                    *done += written;
+                    self.stalled.store(0, Ordering::Relaxed);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    writing.full = true;
+                    let now = u64::try_from(self.node.now().as_millis()).unwrap_or(u64::MAX);
+                    let _ = self.stalled.compare_exchange(
+                        0,
+                        now.max(1),
+                        Ordering::Relaxed,
+                        Ordering::Relaxed,
+                    );
+                    sockets.listen_to(self, EventFlags::IN | EventFlags::OUT);
+                    return;
+                }
+                // Who reads hears why.
+                Err(_) => {
+                    *done = urgent.len() + data.len();
+                }
+            }
+        }
+    }
+
+    /// Since when it takes nothing of what waits.
+    pub(super) fn stalled(&self) -> Option<std::time::Duration> {
+        match self.stalled.load(Ordering::Relaxed) {
+            0 => None,
+            millis => Some(std::time::Duration::from_millis(millis)),
+        }
+    }
+}
+
+/// So much is read of one socket before the others have a turn.
+const BYTES_AT_ONCE: usize = 1 << 20;

@@ -1,0 +1,260 @@
+//! The sockets of a node, and who looks after them.
+//!
+//! That is any thread of the node that has nothing else to do: what comes is read, decoded and handled by one
+//! thread then, without a wake-up in between. A thread of its own, the watcher, waits for whatever comes while
+//! none of them looks: it sleeps in the kernel while all sleep, and while one of them is at it only makes sure,
+//! every millisecond, that it still is: an actor that computes keeps no message of the others waiting
+//! for longer than that, nor one of its own that is not sent yet.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{JoinHandle, Thread, park_timeout};
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::Timespec;
+
+use super::Node;
+use super::cell::lock;
+use super::link::Link;
+use super::socket::Socket;
+
+/// All connected sockets of a node.
+pub(crate) struct Sockets {
+    epoll: OwnedFd,
+    /// Wakes the watcher out of the kernel.
+    alarm: OwnedFd,
+    all: Mutex<HashMap<u64, Arc<Socket>>>,
+    next: AtomicU64,
+    /// How often somebody has looked, or asked the watcher to stay awake.
+    looks: AtomicU64,
+    /// A thread looks for as long as it has patience: one is enough.
+    looking: AtomicBool,
+    /// Whoever looked sleeps now: the watcher's turn.
+    left: AtomicBool,
+    /// Somebody who will not do it has put something there to be sent.
+    unsent: AtomicBool,
+    /// What the watcher does: [`WAITS`] or [`TICKS`].
+    state: AtomicU8,
+    stopped: AtomicBool,
+    watcher: OnceLock<Thread>,
+}
+
+/// A socket that is looked after until this is dropped.
+pub(crate) struct Watched {
+    sockets: Arc<Sockets>,
+    socket: Arc<Socket>,
+}
+
+/// The right to look for as long as one has patience; one thread of a node has it.
+pub(crate) struct Looking<'a>(&'a Sockets);
+
+impl Sockets {
+    pub(crate) fn new() -> std::io::Result<Sockets> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &alarm, EventData::new_u64(ALARM), EventFlags::IN)?;
+        Ok(Sockets {
+            epoll,
+            alarm,
+            all: Mutex::default(),
+            next: AtomicU64::new(ALARM + 1),
+            looks: AtomicU64::new(0),
+            looking: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            unsent: AtomicBool::new(false),
+            state: AtomicU8::new(WAITS),
+            stopped: AtomicBool::new(false),
+            watcher: OnceLock::new(),
+        })
+    }
+
+    /// Starts the watcher. It ends when it is told to.
+    pub(crate) fn watch(self: &Arc<Self>, name: String) -> std::io::Result<JoinHandle<()>> {
+        let sockets = self.clone();
+        let watcher = std::thread::Builder::new().name(name).spawn(move || sockets.watching())?;
+        let _ = self.watcher.set(watcher.thread().clone());
+        Ok(watcher)
+    }
+
+    /// Ends the watcher.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.call();
+    }
+
+    /// Looks after one more socket. What is returned besides comes true when its connection has ended.
+    pub(crate) fn add(
+        self: &Arc<Self>,
+        fd: OwnedFd,
+        node: Arc<Node>,
+        link: Arc<Link>,
+        read: Vec<u8>,
+    ) -> std::io::Result<(Watched, oneshot::Receiver<String>)> {
+        let key = self.next.fetch_add(1, Ordering::Relaxed);
+        let (socket, ended) = Socket::new(key, fd, node, link.clone(), read);
+        let socket = Arc::new(socket);
+        socket.begin(self);
+        lock(&self.all).insert(key, socket.clone());
+        let watched = Watched { sockets: self.clone(), socket: socket.clone() };
+        epoll::add(&self.epoll, socket.fd(), EventData::new_u64(key), EventFlags::IN)?;
+        link.set_socket(self, &socket);
+        socket.flush(self);
+        Ok((watched, ended))
+    }
+
+    /// What the kernel is to say of a socket from now on.
+    pub(super) fn listen_to(&self, socket: &Socket, events: EventFlags) {
+        // One that is gone has nothing to say.
+        let _ = epoll::modify(&self.epoll, socket.fd(), EventData::new_u64(socket.key), events);
+    }
+
+    /// The kernel says no more of a socket.
+    pub(super) fn deaf_to(&self, socket: &Socket) {
+        let _ = epoll::delete(&self.epoll, socket.fd());
+    }
+
+    /// Reads and writes what can be at this moment; whether anything has come.
+    pub(crate) fn look(&self) -> bool {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.wait_for(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }), EVENTS_OF_A_LOOK)
+    }
+
+    fn wait_for(&self, timeout: Option<&Timespec>, events_max: usize) -> bool {
+        let mut events: Vec<Event> = Vec::with_capacity(events_max);
+        if epoll::wait(&self.epoll, spare_capacity(&mut events), timeout).is_err() {
+            return false; // interrupted
+        }
+        let mut came = false;
+        for Event { flags, data } in events {
+            if data.u64() == ALARM {
+                continue;
+            }
+            let Some(socket) = lock(&self.all).get(&data.u64()).cloned() else { continue };
+            if flags.contains(EventFlags::OUT) {
+                socket.writable(self);
+            }
+            if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+                came |= socket.read(self);
+            }
+        }
+        came
+    }
+
+    /// The right to look for a while, unless another thread has it.
+    pub(crate) fn start_looking(&self) -> Option<Looking<'_>> {
+        (!self.looking.swap(true, Ordering::AcqRel)).then_some(Looking(self))
+    }
+
+    /// This thread goes to sleep. If it was the last that looked, it is the watcher's turn.
+    pub(crate) fn leave(&self) {
+        if !self.looking.load(Ordering::Acquire)
+            && !self.left.swap(true, Ordering::AcqRel)
+            && let Some(watcher) = self.watcher.get()
+        {
+            watcher.unpark();
+        }
+    }
+
+    /// Sees to it that what was put there is sent within a millisecond or two, even if its thread does not
+    /// come to it.
+    pub(super) fn stay_awake(&self) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        if self.state.compare_exchange(WAITS, TICKS, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.ring();
+        }
+    }
+
+    /// Has the watcher send what waits.
+    pub(super) fn send_soon(&self) {
+        if !self.unsent.swap(true, Ordering::AcqRel) {
+            self.call();
+        }
+    }
+
+    fn call(&self) {
+        self.ring();
+        if let Some(watcher) = self.watcher.get() {
+            watcher.unpark();
+        }
+    }
+
+    fn ring(&self) {
+        let _ = rustix::io::write(&self.alarm, &1_u64.to_ne_bytes()); // full: it rings already
+    }
+
+    fn hush(&self) {
+        let _ = rustix::io::read(&self.alarm, &mut [0; 8]);
+    }
+
+    fn watching(&self) {
+        let mut seen = self.looks.load(Ordering::Relaxed);
+        while !self.stopped.load(Ordering::Acquire) {
+            if self.unsent.swap(false, Ordering::AcqRel) {
+                self.flush_all();
+            }
+            let left = self.left.swap(false, Ordering::AcqRel);
+            let looks = self.looks.load(Ordering::Relaxed);
+            if looks != seen && !left {
+                seen = looks;
+                self.state.store(TICKS, Ordering::Release);
+                park_timeout(TICK);
+                self.flush_all();
+                continue;
+            }
+            seen = looks;
+            self.state.store(WAITS, Ordering::Release);
+            self.wait_for(None, EVENTS_OF_A_WAIT);
+            self.hush();
+        }
+    }
+
+    fn flush_all(&self) {
+        let all: Vec<Arc<Socket>> = lock(&self.all).values().cloned().collect();
+        for socket in all {
+            if socket.link().has_waiting() {
+                socket.flush(self);
+            }
+        }
+    }
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.looking.store(false, Ordering::Release);
+    }
+}
+
+impl Watched {
+    pub(crate) fn stalled(&self) -> Option<Duration> {
+        self.socket.stalled()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.sockets.deaf_to(&self.socket);
+        lock(&self.sockets.all).remove(&self.socket.key);
+        // What was written is on its way.
+        let _ = rustix::net::shutdown(self.socket.fd(), rustix::net::Shutdown::Both);
+    }
+}
+
+/// What the watcher's own events are called.
+const ALARM: u64 = 0;
+
+/// The watcher waits in the kernel.
+const WAITS: u8 = 0;
+/// Somebody else looks; the watcher makes sure that it does.
+const TICKS: u8 = 1;
+
+/// Between two looks of the watcher at whether somebody looks.
+const TICK: Duration = Duration::from_millis(1);
+
+const EVENTS_OF_A_LOOK: usize = 16;
+const EVENTS_OF_A_WAIT: usize = 256;
