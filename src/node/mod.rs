@@ -40,6 +40,7 @@ pub(crate) mod seat;
 pub(crate) mod shares;
 mod signals;
 mod slave;
+pub(crate) mod stage;
 pub(crate) mod stream;
 mod table;
 pub(crate) mod terminal;
@@ -67,7 +68,7 @@ use self::clock::Clock;
 use self::config::Config;
 use self::keeper::Keeper;
 use self::launch::Plan;
-use self::load::{Blocking, RunQueue, Sampler};
+use self::load::{Blocking, Sampler};
 use self::master::{Arrange, Master, StartSlave};
 use self::names::Names;
 use self::peers::Peers;
@@ -75,6 +76,7 @@ use self::relay::Relays;
 use self::role::RoleEvent;
 use self::screen::Screen;
 use self::slave::Slave;
+use self::stage::Stage;
 use self::table::Table;
 use self::tls::{OwnCertificate, Tls, TlsError, Turns};
 use crate::core::calls::Calls;
@@ -129,17 +131,13 @@ pub(crate) struct Node {
 /// The threads and actors of a running node.
 struct Hands {
     io: ArbiterHandle,
-    workers: Vec<Worker>,
+    /// One an arbiter.
+    stages: Vec<Arc<Stage>>,
     blocking: Arc<Blocking>,
     keeper: Addr<Keeper>,
     role: Recipient<RoleEvent>,
     /// Only on a master.
     master: Option<Addr<Master>>,
-}
-
-struct Worker {
-    arbiter: ArbiterHandle,
-    queue: Arc<RunQueue>,
 }
 
 /// A screen of which the thread ends with the node's, however that ends.
@@ -152,7 +150,31 @@ impl Drop for CloseOnDrop {
 }
 
 /// Who waits for the answer to a question.
-pub(crate) type Waiter = Box<dyn FnOnce(Outcome) + Send>;
+pub(crate) enum Waiter {
+    /// Whoever holds the other end.
+    Tell(oneshot::Sender<Outcome>),
+    /// Something to be done.
+    Act(Box<dyn FnOnce(Outcome) + Send>),
+}
+
+impl Waiter {
+    /// Somebody who waits, as a future.
+    pub(crate) fn pair() -> (Waiter, oneshot::Receiver<Outcome>) {
+        let (tell, told) = oneshot::channel();
+        (Waiter::Tell(tell), told)
+    }
+
+    pub(crate) fn act(act: impl FnOnce(Outcome) + Send + 'static) -> Waiter {
+        Waiter::Act(Box::new(act))
+    }
+
+    pub(crate) fn hear(self, outcome: Outcome) {
+        match self {
+            Waiter::Tell(tell) => drop(tell.send(outcome)), // whoever asked may have gone
+            Waiter::Act(act) => act(outcome),
+        }
+    }
+}
 
 /// How a question ended.
 #[derive(Debug)]
@@ -275,11 +297,15 @@ impl Node {
         tls_listener: Option<TcpListener>,
         up: oneshot::Sender<()>,
     ) {
-        let workers: Vec<Worker> = (0..self.config.workers)
-            .map(|_| Worker { arbiter: Arbiter::new().handle(), queue: Arc::default() })
-            .collect();
+        let arbiters: Vec<ArbiterHandle> =
+            (0..self.config.workers).map(|_| Arbiter::new().handle()).collect();
+        let stages: Vec<Arc<Stage>> = arbiters.iter().map(|_| Arc::new(Stage::new())).collect();
+        for (arbiter, stage) in arbiters.iter().zip(&stages) {
+            let opening = stage.opening();
+            arbiter.spawn_fn(|| opening.run());
+        }
         let blocking = Arc::<Blocking>::default();
-        let queues = workers.iter().map(|worker| worker.queue.clone()).collect();
+        let queues = stages.iter().map(|stage| stage.load().clone()).collect();
         let sampler = Sampler::new(queues, blocking.clone());
         let keeper = Keeper::new(self.clone()).start();
         let (role, master) = match self.config.part {
@@ -292,8 +318,7 @@ impl Node {
             }
         };
         let io = Arbiter::current();
-        let arbiters: Vec<ArbiterHandle> = workers.iter().map(|w| w.arbiter.clone()).collect();
-        let hands = Hands { io, workers, blocking, keeper, role, master };
+        let hands = Hands { io, stages, blocking, keeper, role, master };
         assert!(self.hands.set(hands).is_ok(), "a node runs once");
 
         let listening = actix_rt::spawn(listener::listen(self.clone(), listener, tls_listener));
@@ -318,7 +343,7 @@ impl Node {
         self.peers.set_master(None);
         let waiting = lock(&self.calls).close_all();
         for waiter in waiting {
-            waiter(Outcome::Lost);
+            waiter.hear(Outcome::Lost);
         }
         self.screen.settled().await;
         System::current().stop();
