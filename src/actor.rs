@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::RemoteMessage;
 use crate::node::inbox::{Accepted, ActorBody, HostContext, Inbox};
-use crate::node::seat::{Seat, Taken, run};
-use crate::term::{ChildSpec, Kind};
+use crate::node::seat::{Awaited, Seat};
+use crate::term::{ChildSpec, Kind, Pid};
 
 /// An actor that any node of the pool can start. Use [`remote_actor!`](crate::remote_actor).
 #[diagnostic::on_unimplemented(
@@ -73,11 +73,13 @@ impl Message for NeverEver {
     type Result = ();
 }
 
-/// Starts an actix actor in the seat, on this thread's arbiter.
+/// Starts an actix actor in the seat.
 #[doc(hidden)]
-pub fn host<A: Spawnable>(seat: Seat, args: A::Args) {
+pub fn host<A: Spawnable>(seat: Seat, args: A::Args) -> Pid {
     let inbox = Arc::new(Inbox::new(A::accepted()));
-    let Taken { cell, result: _, up } = seat.take(inbox.clone());
-    let construct = move |ctx: &mut A::Context| A::construct(args, ctx);
-    run(cell, ActorBody::new(construct, inbox, up));
+    let mailbox = inbox.clone();
+    seat.start(mailbox, move |_, Awaited { result: _, up }| {
+        let construct = move |ctx: &mut A::Context| A::construct(args, ctx);
+        ActorBody::new(construct, inbox, up)
+    })
 }

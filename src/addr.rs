@@ -273,8 +273,7 @@ impl<R> Request<R> {
     /// A question that is about to be put over `link`, or to this node itself.
     fn open(node: &Arc<Node>, link: Option<&Link>, to: Pid) -> Request<R> {
         let within = node.config.times.call;
-        let (outcome, awaited) = oneshot::channel();
-        let waiter: Waiter = Box::new(move |ended| drop(outcome.send(ended)));
+        let (waiter, awaited) = Waiter::pair();
         let question = node.open_question(link, within, waiter);
         let put = Some((node.clone(), question));
         Request { to, failed: None, put, local: None, outcome: awaited, within }

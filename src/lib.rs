@@ -82,7 +82,7 @@ pub use node::registry::kinds;
 pub use node::terminal::{OutputFormat, Terminal};
 pub use pool::{
     Attached, Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError,
-    SpawnMonitored, StartError, StartEvent, Watches,
+    SpawnMonitored, StartError, StartEvent, Starting, Watches,
 };
 pub use process::{Ctx, ProcessFn};
 pub use rmpv::Value;

@@ -65,8 +65,7 @@ macro_rules! remote_actor {
             ) -> $crate::__private::Started {
                 match $crate::__private::decode_args::<($($type,)*)>(args) {
                     ::std::result::Result::Ok(($($param,)*)) => {
-                        $crate::__private::host::<$actor>(seat, $crate::__args!(value $($param),*));
-                        ::std::result::Result::Ok(())
+                        ::std::result::Result::Ok($crate::__private::host::<$actor>(seat, $crate::__args!(value $($param),*)))
                     }
                     ::std::result::Result::Err(why) => ::std::result::Result::Err($crate::__private::misfit(seat, &why, ENTRY.params)),
                 }

@@ -24,7 +24,7 @@ mod spawn;
 pub use builder::{PoolBuilder, StartEvent};
 pub use error::{Error, PoolError, SpawnError, StartError};
 pub use free::{Attached, FreeNode};
-pub use order::{Parent, Spawn, SpawnMonitored, Watches};
+pub use order::{Parent, Spawn, SpawnMonitored, Starting, Watches};
 pub use spawn::Running;
 pub(crate) use spawn::{Ties, args_of};
 

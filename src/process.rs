@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::{Either, select};
+use futures::FutureExt;
+use futures::future::{Either, Map, select};
 use futures::task::AtomicWaker;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,14 +22,14 @@ use crate::core::life::Notice;
 use crate::message::{Down, Exited, NodeDown, NodeUp};
 use crate::node::Node;
 use crate::node::answer::Asker;
-use crate::node::cell::{Body, Cell, Mailbox, lock};
+use crate::node::cell::{Cell, Mailbox, lock};
 use crate::node::inbox::{Queue, decode_args, log_dropped};
 use crate::node::letter::{Content, Letter};
-use crate::node::load::RunQueue;
 use crate::node::names::NameError;
 use crate::node::registry::Started;
 use crate::node::run::Run;
-use crate::node::seat::{Seat, Taken, run};
+use crate::node::seat::{Awaited, Seat};
+use crate::node::stage::{Body, Stage};
 use crate::pool::{Parent, Pool, Running, Spawn, SpawnError, Ties, Watches};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
 use crate::wire::{Fault, Signal, Up, short_name, tag_of};
@@ -60,8 +61,8 @@ impl Ctx {
         let pid = node.new_pid();
         let mailbox: Box<dyn Mailbox> = Box::new(Letters::default());
         let kind = Arc::new(Kind::new("pspawn", "mailbox"));
-        let queue = Arc::<RunQueue>::default(); // of no arbiter: it counts for nothing
-        let cell = Cell::new(pid, kind, node.name, None, node.clone(), queue, mailbox);
+        let stage = Arc::new(Stage::nowhere()); // it counts for nothing
+        let cell = Cell::new(pid, kind, node.name, None, node.clone(), stage, mailbox);
         let cell = Arc::new(cell.of_plain_code());
         cell.trap_exits(true);
         node.live_here(cell.clone());
@@ -679,13 +680,13 @@ impl Mailbox for Letters {
 }
 
 /// An `async fn` that can be started by name: its first parameter is its [`Ctx`], the others are serde
-/// values, and so is what it returns.
+/// values that are `Send`, and what it returns is a serde value.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be started by name",
     label = "not an `async fn(Ctx, …)` of serde values",
     note = "the first parameter is the process's `Ctx`, up to six serde values follow, the result is a serde value"
 )]
-pub trait ProcessFn<Args>: Copy + 'static {
+pub trait ProcessFn<Args>: Copy + Send + 'static {
     /// What it returns.
     type Result: Serialize;
 
@@ -697,7 +698,7 @@ macro_rules! process_fn {
     ($($arg:ident $value:ident),*) => {
         impl<F, R, Fut, $($arg),*> ProcessFn<($($arg,)*)> for F
         where
-            F: Fn(Ctx, $($arg),*) -> Fut + Copy + 'static,
+            F: Fn(Ctx, $($arg),*) -> Fut + Copy + Send + 'static,
             Fut: Future<Output = R> + 'static,
             R: Serialize,
             $($arg: 'static,)*
@@ -724,18 +725,21 @@ process_fn!(A a, B b, C c, D d, E e, G g);
 pub fn start_fn<F, Args>(function: F, args: &[u8], seat: Seat) -> Started
 where
     F: ProcessFn<Args>,
-    Args: DeserializeOwned + 'static,
+    Args: DeserializeOwned + Send + 'static,
 {
     let args: Args = match decode_args(args) {
         Ok(args) => args,
         Err(why) => return Err(Box::new((seat, format!("{why}; expected {}", params::<Args>())))),
     };
-    let Taken { cell, result, up } = seat.take(Letters::default());
-    let more = up.map(|up| Box::new(More { up: Some(up), ..More::default() }));
-    let ctx = Ctx { cell: cell.clone(), more };
-    let result = result.map(Box::new);
-    run(cell, Function { future: Box::pin(function.call(ctx, args)), result });
-    Ok(())
+    Ok(seat.start(Letters::default(), move |cell, Awaited { result, up }| {
+        let more = up.map(|up| Box::new(More { up: Some(up), ..More::default() }));
+        let result = result.map(Box::new);
+        function.call(Ctx { cell, more }, args).map(|returned| {
+            if let Some(asker) = result {
+                asker.give_named(&returned);
+            }
+        })
+    }))
 }
 
 /// The types of a function's parameters, without the first.
@@ -750,21 +754,10 @@ fn params<Args: 'static>() -> String {
     format!("({inner})")
 }
 
-/// The code of a function process, in as few bytes as can be.
-struct Function<F> {
-    future: Pin<Box<F>>,
-    /// Who wants what it returns.
-    result: Option<Box<Asker>>,
-}
-
-impl<F: Future<Output: Serialize>> Body for Function<F> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Poll::Ready(returned) = self.future.as_mut().poll(cx) else { return Poll::Pending };
-        if let Some(asker) = self.result.take() {
-            asker.give_named(&returned);
-        }
-        Poll::Ready(())
-    }
-
-    fn silence(&mut self) {}
+/// The code of a function process, in as few bytes as can be: what it returns is for who wants it.
+impl<F, R> Body for Map<F, R>
+where
+    Map<F, R>: Future<Output = ()>,
+{
+    fn silence(self: Pin<&mut Self>) {}
 }

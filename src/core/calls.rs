@@ -1,20 +1,31 @@
 //! Open questions: each ends with an answer, the loss of the node asked, or its deadline.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 /// The questions that this node has asked and that have no answer yet. `T` is who waits.
+///
+/// Most are answered long before their deadline. So a deadline is noted when a question is put, and what
+/// has become of that is only looked at when there are too many notes, or its time has come.
 #[derive(Debug)]
 pub(crate) struct Calls<T> {
-    next: u64,
-    open: HashMap<u64, Open<T>>,
-    deadlines: BTreeSet<(Duration, u64)>,
+    /// The number that was given out last.
+    last: u64,
+    /// Each at its number modulo their count, which is a power of two; half of them are free at least.
+    places: Vec<Option<Open<T>>>,
+    open: usize,
+    /// The earliest first; some are of questions that are over, or have another deadline by now.
+    notes: BinaryHeap<Reverse<(Duration, u64)>>,
+    /// How many were closed since the places were many for the open ones.
+    closed_since: usize,
     /// The node has ended: nobody would watch a deadline.
     closed: bool,
 }
 
 #[derive(Debug)]
 struct Open<T> {
+    number: u64,
     waiter: T,
     /// Which connection the question went over; none for one to this node itself.
     over: Option<u64>,
@@ -23,7 +34,14 @@ struct Open<T> {
 
 impl<T> Calls<T> {
     pub(crate) fn new() -> Calls<T> {
-        Calls { next: 0, open: HashMap::new(), deadlines: BTreeSet::new(), closed: false }
+        Calls {
+            last: 0,
+            places: Vec::new(),
+            open: 0,
+            notes: BinaryHeap::new(),
+            closed_since: 0,
+            closed: false,
+        }
     }
 
     /// Notes a question; returns its number, which is not used again. Hands the waiter back if
@@ -34,50 +52,62 @@ impl<T> Calls<T> {
         deadline: Duration,
         waiter: T,
     ) -> (u64, Option<T>) {
-        self.next += 1;
+        self.last += 1;
         if self.closed {
-            return (self.next, Some(waiter)); // CA-2: a question after the end is over at once
+            return (self.last, Some(waiter)); // CA-2: a question after the end is over at once
         }
-        self.open.insert(self.next, Open { waiter, over, deadline });
-        self.deadlines.insert((deadline, self.next));
-        (self.next, None)
+        if 2 * (self.open + 1) > self.places.len() {
+            self.resize((2 * self.places.len()).max(PLACES_MIN));
+        }
+        // A question that has been open for long keeps its place; numbers are skipped instead.
+        while self.places[self.place(self.last)].is_some() {
+            self.last += 1;
+        }
+        let (number, at) = (self.last, self.place(self.last));
+        self.places[at] = Some(Open { number, waiter, over, deadline });
+        self.open += 1;
+        self.note(deadline, number);
+        (number, None)
     }
 
     /// Takes the waiter of a question that is over. None: it was over already, a late answer (G6).
     pub(crate) fn close(&mut self, question: u64) -> Option<T> {
-        let open = self.open.remove(&question)?;
-        self.deadlines.remove(&(open.deadline, question));
-        if self.open.is_empty() && self.open.capacity() > SPARE_MAX {
-            self.open.shrink_to(SPARE_MAX);
-        }
+        let at = self.find(question)?;
+        let open = self.places[at].take()?;
+        self.open -= 1;
+        self.shrink();
         Some(open.waiter)
     }
 
     /// Gives a question another deadline; whether it is now the earliest of all.
     pub(crate) fn set_deadline(&mut self, question: u64, deadline: Duration) -> bool {
-        let Some(open) = self.open.get_mut(&question) else { return false };
-        self.deadlines.remove(&(open.deadline, question));
+        let open = self.find(question).and_then(|at| self.places[at].as_mut());
+        let Some(open) = open else { return false };
         open.deadline = deadline;
-        self.deadlines.insert((deadline, question));
-        self.deadlines.first() == Some(&(deadline, question))
+        let before = self.first_note();
+        self.note(deadline, question);
+        before.is_none_or(|before| deadline < before)
     }
 
     /// Takes the waiters whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<T> {
         let mut expired = Vec::new();
-        while let Some(&(deadline, question)) = self.deadlines.first() {
+        while let Some(&Reverse((deadline, question))) = self.notes.peek() {
             if deadline > now {
                 break;
             }
-            expired.extend(self.close(question));
+            self.notes.pop();
+            if self.is_deadline(deadline, question) {
+                expired.extend(self.close(question));
+            }
         }
         expired
     }
 
     /// Takes the waiters whose questions went over a connection that is lost.
     pub(crate) fn lost(&mut self, over: u64) -> Vec<T> {
-        let mut lost: Vec<u64> =
-            self.open.iter().filter(|(_, o)| o.over == Some(over)).map(|(q, _)| *q).collect();
+        let open = self.places.iter().flatten();
+        let mut lost: Vec<u64> = open.filter(|o| o.over == Some(over)).map(|o| o.number).collect();
         lost.sort_unstable();
         lost.into_iter().filter_map(|question| self.close(question)).collect()
     }
@@ -85,18 +115,90 @@ impl<T> Calls<T> {
     /// Takes all waiters, and takes no more questions: the node ends.
     pub(crate) fn close_all(&mut self) -> Vec<T> {
         self.closed = true;
-        self.deadlines.clear();
-        self.open.drain().map(|(_, open)| open.waiter).collect()
+        self.open = 0;
+        self.notes = BinaryHeap::new();
+        let mut open: Vec<Open<T>> =
+            std::mem::take(&mut self.places).into_iter().flatten().collect();
+        open.sort_unstable_by_key(|open| open.number);
+        open.into_iter().map(|open| open.waiter).collect()
     }
 
     /// The earliest deadline.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+    pub(crate) fn next_deadline(&mut self) -> Option<Duration> {
+        while let Some(&Reverse((deadline, question))) = self.notes.peek() {
+            if self.is_deadline(deadline, question) {
+                return Some(deadline);
+            }
+            self.notes.pop();
+        }
+        None
+    }
+
+    /// The earliest that is noted: the earliest deadline, or one before it.
+    pub(crate) fn first_note(&self) -> Option<Duration> {
+        self.notes.peek().map(|Reverse((deadline, _))| *deadline)
+    }
+
+    fn note(&mut self, deadline: Duration, question: u64) {
+        self.notes.push(Reverse((deadline, question)));
+        if self.notes.len() > 2 * self.open + NOTES_SPARE {
+            let mut notes = std::mem::take(&mut self.notes);
+            notes.retain(|Reverse((deadline, question))| self.is_deadline(*deadline, *question));
+            if notes.capacity() / 8 > notes.len() + NOTES_SPARE {
+                notes.shrink_to(2 * notes.len());
+            }
+            self.notes = notes;
+        }
+    }
+
+    fn is_deadline(&self, deadline: Duration, question: u64) -> bool {
+        let open = self.find(question).and_then(|at| self.places[at].as_ref());
+        open.is_some_and(|open| open.deadline == deadline)
+    }
+
+    /// Where this question is, if it is open.
+    fn find(&self, question: u64) -> Option<usize> {
+        let at = self.place(question);
+        let open = self.places.get(at)?.as_ref()?;
+        (open.number == question).then_some(at)
+    }
+
+    fn place(&self, question: u64) -> usize {
+        question as usize & self.places.len().wrapping_sub(1)
+    }
+
+    /// Halves the places if few are taken, now and then.
+    fn shrink(&mut self) {
+        let many = self.places.len() > SPARE_MAX && self.open < self.places.len() / 8;
+        self.closed_since = if many { self.closed_since + 1 } else { 0 };
+        if many && (self.open == 0 || self.closed_since > self.places.len()) {
+            self.closed_since = 0;
+            let (low, high) = self.places.split_at(self.places.len() / 2);
+            let fits = low.iter().zip(high).all(|(a, b)| a.is_none() || b.is_none());
+            if self.open == 0 {
+                self.places = Vec::new();
+            } else if fits {
+                self.resize(self.places.len() / 2);
+            }
+        }
+    }
+
+    fn resize(&mut self, places: usize) {
+        let room = std::iter::repeat_with(|| None).take(places).collect();
+        let before = std::mem::replace(&mut self.places, room);
+        for open in before.into_iter().flatten() {
+            let at = self.place(open.number);
+            self.places[at] = Some(open);
+        }
     }
 }
 
-/// Room that an empty table keeps.
+/// The fewest places, a power of two.
+const PLACES_MIN: usize = 16;
+/// Places that are kept for questions to come.
 const SPARE_MAX: usize = 1024;
+/// How many notes there may be beside twice as many as questions are open.
+const NOTES_SPARE: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -151,6 +253,7 @@ mod tests {
                     Act::Lose(over) => ended.extend(calls.lost(over)),
                 }
             }
+            prop_assert!(calls.notes.len() <= 2 * calls.open + NOTES_SPARE + 1);
             ended.extend(calls.close_all());
             let late = calls.open(None, now, opened.len());
             prop_assert_eq!(late.1, Some(opened.len()), "CA-2");
@@ -158,5 +261,25 @@ mod tests {
             let all: Vec<usize> = (0..opened.len()).collect();
             prop_assert_eq!(ended, all);
         }
+    }
+
+    #[test]
+    fn numbers_go_up_past_those_that_stay_open_and_places_come_back() {
+        let mut calls = Calls::new();
+        let old: Vec<u64> = (0..8).map(|who| calls.open(None, MS, who).0).collect();
+        let many: Vec<u64> = (0..10_000).map(|who| calls.open(None, MS * 2, who).0).collect();
+        assert!(old.iter().chain(&many).is_sorted_by(|a, b| a < b), "none is used twice");
+        for (who, question) in many.iter().enumerate() {
+            assert_eq!(calls.close(*question), Some(who));
+            assert_eq!(calls.close(*question), None);
+        }
+        for _ in 0..100_000 {
+            let (question, _) = calls.open(None, MS * 3, 0);
+            assert_eq!(calls.close(question), Some(0));
+        }
+        assert!(calls.places.len() <= SPARE_MAX, "{} places for eight", calls.places.len());
+        assert_eq!(calls.next_deadline(), Some(MS));
+        assert_eq!(calls.expire(MS), (0..8).collect::<Vec<_>>());
+        assert_eq!(calls.next_deadline(), None);
     }
 }

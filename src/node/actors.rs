@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::Node;
 use super::cell::Cell;
 use super::keeper::Ended;
 use super::link::Link;
 use super::load::Blocking;
-use super::seat::{Born, Seat};
-use super::{Node, Worker, registry};
+use super::registry::{self, Entry};
+use super::seat::{Born, Kin, Seat, Terms};
+use super::stage::Stage;
 use crate::core::life::Effect;
 use crate::term::{Kind, Pid, Ref};
-use crate::wire::{SpawnFault, SpawnOptions};
+use crate::wire::{Control, SpawnFault, SpawnOptions, SpawnOrder};
 
 impl Node {
     pub(crate) fn new_pid(&self) -> Pid {
@@ -67,79 +69,104 @@ impl Node {
         }
     }
 
-    /// The arbiter with the least to do, in turn among equals; one whose thread waits comes last.
-    fn worker(&self) -> Option<&Worker> {
-        let workers = &self.hands.get()?.workers;
-        let turn = self.next_worker.fetch_add(1, Ordering::Relaxed);
-        (0..workers.len())
-            .map(|at| &workers[(turn + at) % workers.len()])
-            .min_by_key(|Worker { queue, .. }| (queue.is_stuck(), queue.len() + queue.running()))
+    /// The stage with the least to do, in turn among equals; one whose thread waits comes last. None if
+    /// no actor is to start any more.
+    fn stage(&self) -> Option<&Arc<Stage>> {
+        if self.is_stopping() {
+            return None;
+        }
+        let hands = self.hands.get().expect("a node that others can reach has arbiters");
+        let (before, after) = {
+            let turn = self.next_worker.fetch_add(1, Ordering::Relaxed);
+            hands.stages.split_at(turn % hands.stages.len())
+        };
+        let busy = |stage: &&Arc<Stage>| {
+            let load = stage.load();
+            (load.is_stuck(), load.len() + load.running())
+        };
+        after.iter().chain(before).filter(|stage| !stage.is_closed()).min_by_key(busy)
     }
 
-    /// Gives a seat on some arbiter to `start`.
     fn seat(
+        self: &Arc<Self>,
+        kind: Arc<Kind>,
+        options: SpawnOptions,
+        stage: Arc<Stage>,
+        born: Born,
+        over: Option<Arc<Link>>,
+    ) -> Seat {
+        Seat::new(Terms { node: self.clone(), kind, options, stage, born, over })
+    }
+
+    /// Starts what `kind` names for somebody on this node: it has its pid and its ties when this returns.
+    pub(crate) fn start_named(
+        self: &Arc<Self>,
+        kind: &Kind,
+        args: &[u8],
+        options: SpawnOptions,
+        kin: Kin,
+    ) -> Result<Pid, SpawnFault> {
+        let known = registry::known(kind).ok_or(SpawnFault::UnknownKind)?;
+        if !self.allows(known.entry) {
+            return Err(SpawnFault::NotAllowed);
+        }
+        let stage = self.stage().ok_or(SpawnFault::Stopping)?.clone();
+        let seat = self.seat(known.kind.clone(), options, stage, Born::Here(kin), None);
+        (known.entry.start)(args, seat).map_err(|refused| SpawnFault::BadArguments(refused.1))
+    }
+
+    /// Starts an actor of this node's own code, whose arguments need no decoding, likewise.
+    pub(crate) fn start_typed(
         self: &Arc<Self>,
         kind: &Kind,
         options: SpawnOptions,
-        born: Born,
-        over: Option<Arc<Link>>,
-        start: impl FnOnce(Seat) + Send + 'static,
-    ) {
-        if self.is_stopping() {
-            return born(Err(SpawnFault::Stopping));
+        kin: Kin,
+        start: impl FnOnce(Seat) -> Pid,
+    ) -> Result<Pid, SpawnFault> {
+        let known = registry::known(kind);
+        if known.is_some_and(|known| !self.allows(known.entry)) {
+            return Err(SpawnFault::NotAllowed);
         }
-        let worker = self.worker().expect("a node that others can reach has arbiters");
-        let kind = registry::shared(kind);
-        let seat = Seat::new(self.clone(), kind, options, worker.queue.clone(), born, over);
-        // A dead arbiter drops the seat unused, and the asker hears of it.
-        worker.arbiter.spawn_fn(move || start(seat));
+        let stage = self.stage().ok_or(SpawnFault::Stopping)?.clone();
+        let kind = known.map_or_else(|| Arc::new(kind.clone()), |known| known.kind.clone());
+        Ok(start(self.seat(kind, options, stage, Born::Here(kin), None)))
     }
 
-    /// Starts what `kind` names, as ordered over this connection, or by this node itself.
-    pub(crate) fn start_kind(
-        self: &Arc<Self>,
-        kind: Kind,
-        args: Vec<u8>,
-        options: SpawnOptions,
-        born: Born,
-        over: Option<Arc<Link>>,
-    ) {
-        let Some(entry) = registry::entry(&kind) else { return born(Err(SpawnFault::UnknownKind)) };
-        if !self.allows(entry) {
-            return born(Err(SpawnFault::NotAllowed));
-        }
-        if over.is_some() && !self.is_among(entry) {
-            return born(Err(SpawnFault::NotAmong));
-        }
-        self.seat(&kind, options, born, over, move |seat| {
-            if let Err(refused) = (entry.start)(&args, seat) {
+    /// Starts what was ordered over a connection. The arguments are decoded on the arbiter.
+    pub(crate) fn start_ordered(self: &Arc<Self>, link: &Arc<Link>, order: SpawnOrder) {
+        let SpawnOrder { question, kind, args, options } = order;
+        let asker = link.clone();
+        let born = move |born| {
+            asker.tell(&match born {
+                Ok(pid) => Control::Spawned { question, pid },
+                Err(fault) => Control::SpawnRefused { question, fault },
+            });
+        };
+        let known = match registry::known(&kind) {
+            None => return born(Err(SpawnFault::UnknownKind)),
+            Some(known) if !self.allows(known.entry) => return born(Err(SpawnFault::NotAllowed)),
+            Some(known) if !self.is_among(known.entry) => return born(Err(SpawnFault::NotAmong)),
+            Some(known) => known,
+        };
+        let Some(stage) = self.stage().cloned() else { return born(Err(SpawnFault::Stopping)) };
+        let born = Born::Ordered(Box::new(born));
+        let seat = self.seat(known.kind.clone(), options, stage.clone(), born, Some(link.clone()));
+        // A dead arbiter drops the seat unused, and the asker hears of it.
+        stage.order(move || {
+            if let Err(refused) = (known.entry.start)(&args, seat) {
                 let (seat, why) = *refused;
                 seat.refuse(SpawnFault::BadArguments(why));
             }
         });
     }
 
-    /// Starts an actor of this node's own code, whose arguments need no decoding.
-    pub(crate) fn start_typed(
-        self: &Arc<Self>,
-        kind: Kind,
-        options: SpawnOptions,
-        born: Born,
-        start: impl FnOnce(Seat) + Send + 'static,
-    ) {
-        match registry::entry(&kind) {
-            Some(entry) if !self.allows(entry) => born(Err(SpawnFault::NotAllowed)),
-            Some(_) | None => self.seat(&kind, options, born, None, start),
-        }
-    }
-
     /// What is guarded starts only where the master allows it by name.
-    fn allows(&self, entry: &registry::Entry) -> bool {
+    fn allows(&self, entry: &Entry) -> bool {
         !entry.guarded || self.config.allow.iter().any(|allowed| allowed == entry.module)
     }
 
     /// What others may start here: certain modules if they were named, and what is the library's own.
-    fn is_among(&self, entry: &registry::Entry) -> bool {
+    fn is_among(&self, entry: &Entry) -> bool {
         let Some(only) = &self.config.only else { return true };
         entry.module == OWN_MODULE || only.iter().any(|module| module == entry.module)
     }
@@ -154,8 +181,8 @@ impl Node {
 
     /// Actors of this node that are ready to run and do not: `statistics(run_queue)`.
     pub(crate) fn run_queue(&self) -> usize {
-        let workers = self.hands.get().map_or(&[][..], |hands| &hands.workers);
-        workers.iter().map(|worker| worker.queue.len() as usize).sum()
+        let stages = self.hands.get().map_or(&[][..], |hands| &hands.stages);
+        stages.iter().map(|stage| stage.load().len() as usize).sum()
     }
 
     pub(crate) fn blocking(&self) -> Option<Arc<Blocking>> {

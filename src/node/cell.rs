@@ -1,22 +1,18 @@
-//! Cells: what a node knows of one actor, and the task that runs it.
+//! Cells: what a node knows of one actor.
 //!
-//! A [`Task`] owns the actor's code as a future and polls it. However that ends (it is done, it
-//! panics, it is killed, its arbiter goes away), the cell notices once and tells whoever is tied to it;
-//! no hook of the user's actor is relied upon. The cell is also the task's waker, which makes the run
-//! queue exact.
+//! Its code lives on a [`Stage`]. However that ends (it is done, it panics, it is killed, its arbiter goes
+//! away), the cell notices once and tells whoever is tied to it; no hook of the user's actor is relied
+//! upon. The cell is also the code's waker, which makes the run queue exact.
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::Pin;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::task::Waker;
 
 use bytes::Bytes;
-use futures::task::AtomicWaker;
+use futures::task::ArcWake;
 use slog::{debug, error};
 
 use super::Node;
@@ -25,6 +21,7 @@ use super::clock::Alarm;
 use super::idle;
 use super::load::RunQueue;
 use super::run::Run;
+use super::stage::Stage;
 use crate::core::life::{Effect, Life, Notice};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
 use crate::wire::{Fault, Signal};
@@ -38,10 +35,11 @@ pub(crate) struct Cell {
     /// Who started it, if it was an actor.
     parent: Option<Box<Pid>>,
     pub(crate) node: Arc<Node>,
-    queue: Arc<RunQueue>,
-    task: AtomicWaker,
+    stage: Arc<Stage>,
+    /// Its place there.
+    place: AtomicU32,
     queued: AtomicBool,
-    /// What its node keeps, or kept, about it elsewhere: [`TIED`], [`NOTED`].
+    /// What is, or was, to be known of it elsewhere: [`TIED`], [`NOTED`], [`RESTED`].
     notes: AtomicU8,
     /// A signal has ended it: checked before each poll and between two messages.
     doomed: AtomicBool,
@@ -101,7 +99,7 @@ impl Cell {
         leader: NodeName,
         parent: Option<Pid>,
         node: Arc<Node>,
-        queue: Arc<RunQueue>,
+        stage: Arc<Stage>,
         mailbox: Box<dyn Mailbox>,
     ) -> Cell {
         Cell {
@@ -110,8 +108,8 @@ impl Cell {
             leader: AtomicU32::new(leader.number()),
             parent: parent.map(Box::new),
             node,
-            queue,
-            task: AtomicWaker::new(),
+            stage,
+            place: AtomicU32::new(u32::MAX),
             queued: AtomicBool::new(false),
             notes: AtomicU8::new(0),
             doomed: AtomicBool::new(false),
@@ -164,7 +162,7 @@ impl Cell {
 
     /// The run queue of its arbiter.
     pub(super) fn queue(&self) -> &RunQueue {
-        &self.queue
+        self.stage.load()
     }
 
     /// Whether a signal has ended the actor: messages to it vanish from now on.
@@ -301,7 +299,7 @@ impl Cell {
     }
 
     pub(crate) fn wake(self: &Arc<Self>) {
-        self.wake_by_ref();
+        ArcWake::wake_by_ref(self);
         self.mailbox.nudge();
     }
 
@@ -331,6 +329,7 @@ impl Cell {
 
     /// The actor rests from its next turn on until this has less than too much.
     pub(crate) fn rest_on(&self, full: Arc<dyn Rest>) {
+        self.notes.fetch_or(RESTED, Ordering::AcqRel);
         let mut rare = lock(&self.rare);
         let rests_on = &mut rare.get_or_insert_default().rests_on;
         if !rests_on.iter().any(|on| Arc::ptr_eq(on, &full)) {
@@ -350,13 +349,41 @@ impl Cell {
         }
     }
 
-    fn count_as_queued(&self) {
+    /// It is on its way to its stage.
+    pub(super) fn count_as_queued(&self) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            self.queue.woken();
+            self.stage.load().woken();
         }
     }
 
-    fn rests(&self, waker: &Waker) -> bool {
+    /// It has ended. CE-2: the flag stays set, so that a waker that is used later counts for nothing.
+    pub(super) fn count_as_gone(&self) {
+        if self.queued.swap(true, Ordering::AcqRel) {
+            self.stage.load().dropped_while_queued();
+        }
+    }
+
+    /// It has its turn, for as long as what is returned is held.
+    pub(super) fn start_turn(&self) -> Turn<'_> {
+        let load = self.stage.load();
+        load.poll_started(self.queued.swap(false, Ordering::AcqRel));
+        Turn(load)
+    }
+
+    /// Where on its stage it is.
+    pub(super) fn place(&self) -> u32 {
+        self.place.load(Ordering::Relaxed) // of the stage's own thread alone
+    }
+
+    pub(super) fn set_place(&self, place: u32) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+
+    /// Whether it has to rest; then `waker` is woken when it has not.
+    pub(super) fn rests(&self, waker: &Waker) -> bool {
+        if self.notes.load(Ordering::Acquire) & RESTED == 0 {
+            return false;
+        }
         let mut rare = lock(&self.rare);
         let Some(rests_on) = rare.as_deref_mut().map(|rare| &mut rare.rests_on) else {
             return false;
@@ -414,128 +441,17 @@ impl Cell {
     }
 }
 
-impl Wake for Cell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            self.queue.woken();
-            self.task.wake();
-        }
-    }
-}
-
-/// An actor's code.
-pub(crate) trait Body: Unpin {
-    /// Runs it until it waits, has used up its slice, or is done.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-    /// From now on dropping it runs no hook of the user's.
-    fn silence(&mut self);
-}
-
-/// Runs one actor on its arbiter.
-pub(crate) struct Task<B: Body> {
-    cell: Arc<Cell>,
-    body: Option<B>,
-}
-
-impl<B: Body> Task<B> {
-    pub(crate) fn new(cell: Arc<Cell>, body: B) -> Task<B> {
-        cell.count_as_queued();
-        Task { cell, body: Some(body) }
-    }
-
-    fn end(&mut self, own: ExitReason, hooks: bool) {
-        let Some(mut body) = self.body.take() else { return };
-        let cell = self.cell.clone();
-        let before = CURRENT.replace(Some(cell.clone()));
-        cell.end(own, || {
-            if !hooks {
-                body.silence();
-            }
-            // Not inside an unwind, so that a Drop that panics cannot abort the node.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
-                let reason = classify(panic);
-                slog::warn!(cell.node.log, "panicked while it was dropped";
-                    "pid" => %cell.pid, "kind" => %cell.kind, "reason" => %reason);
-            }
-        });
-        CURRENT.set(before);
-    }
-}
-
-impl<B: Body> Future for Task<B> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let cell = this.cell.clone();
-        cell.task.register(cx.waker());
-        let _turn = Turn::start(&cell);
-        if cell.is_doomed() {
-            this.end(ExitReason::Normal, false);
-            return Poll::Ready(());
-        }
-        let waker = Waker::from(cell.clone());
-        if cell.rests(&waker) {
-            return Poll::Pending;
-        }
-        let Some(body) = this.body.as_mut() else { return Poll::Ready(()) };
-
-        let before = CURRENT.replace(Some(cell.clone()));
-        SLICE.set(Slice::Until(Alarm::after(SLICE_LENGTH)));
-        let polled = catch_unwind(AssertUnwindSafe(|| body.poll(&mut Context::from_waker(&waker))));
-        let spent = matches!(SLICE.replace(Slice::Endless), Slice::Spent);
-        CURRENT.set(before);
-
-        match polled {
-            Ok(Poll::Ready(())) => {
-                this.end(ExitReason::Normal, true);
-                Poll::Ready(())
-            }
-            Err(panic) => {
-                this.end(classify(panic), false);
-                Poll::Ready(())
-            }
-            Ok(Poll::Pending) if cell.is_doomed() => {
-                this.end(ExitReason::Normal, false);
-                Poll::Ready(())
-            }
-            Ok(Poll::Pending) => {
-                if spent {
-                    // After the arbiter has looked at its timers and sockets: waking at once would
-                    // let one busy actor keep them waiting for dozens of slices.
-                    let mut later = std::pin::pin!(tokio::task::yield_now());
-                    let _ = later.as_mut().poll(&mut Context::from_waker(&waker));
-                }
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<B: Body> Drop for Task<B> {
-    fn drop(&mut self) {
-        // The arbiter is going away; or, if the body is gone, all is over already.
-        self.end(ExitReason::Shutdown, false);
-        // CE-2: the flag stays set, so that a waker that is used later counts for nothing.
-        if self.cell.queued.swap(true, Ordering::AcqRel) {
-            self.cell.queue.dropped_while_queued();
+impl ArcWake for Cell {
+    fn wake_by_ref(cell: &Arc<Self>) {
+        if !cell.queued.swap(true, Ordering::AcqRel) {
+            cell.stage.load().woken();
+            cell.stage.ready(cell.clone());
         }
     }
 }
 
 /// Counts the actor as running for as long as it is held.
-struct Turn<'a>(&'a RunQueue);
-
-impl Turn<'_> {
-    fn start(cell: &Cell) -> Turn<'_> {
-        cell.queue.poll_started(cell.queued.swap(false, Ordering::AcqRel));
-        Turn(&cell.queue)
-    }
-}
+pub(super) struct Turn<'a>(&'a RunQueue);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
@@ -611,7 +527,7 @@ pub fn throw(value: impl Into<rmpv::Value>) -> ! {
 
 struct ExitNow(ExitReason);
 
-fn classify(panic: Box<dyn Any + Send>) -> ExitReason {
+pub(super) fn classify(panic: Box<dyn Any + Send>) -> ExitReason {
     let panic = match panic.downcast::<ExitNow>() {
         Ok(exit) => return exit.0,
         Err(panic) => panic,
@@ -651,11 +567,21 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// Lets this actor be the one that runs on this thread; returns who was.
+pub(super) fn as_current(cell: Option<Arc<Cell>>) -> Option<Arc<Cell>> {
+    CURRENT.replace(cell)
+}
+
+/// For how long the running actor may keep the thread.
 #[derive(Clone, Copy)]
-enum Slice {
+pub(super) enum Slice {
     Endless,
     Until(Alarm),
     Spent,
+}
+
+pub(super) fn set_slice(slice: Slice) -> Slice {
+    SLICE.replace(slice)
 }
 
 thread_local! {
@@ -668,6 +594,5 @@ thread_local! {
 const TIED: u8 = 1;
 /// It has, or had, a name, or wants to hear of nodes.
 const NOTED: u8 = 2;
-
-/// How long one actor may keep its arbiter before the others have a turn.
-const SLICE_LENGTH: Duration = Duration::from_micros(100);
+/// It has to rest, or had to.
+const RESTED: u8 = 4;

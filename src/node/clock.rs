@@ -31,17 +31,31 @@ pub(crate) fn boot_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
+/// What the clock said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(Instant);
+
+impl Moment {
+    pub(crate) fn now() -> Moment {
+        Moment(Instant::now())
+    }
+
+    pub(crate) fn and(self, time: Duration) -> Alarm {
+        Alarm(self.0 + time)
+    }
+}
+
 /// A moment to come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Alarm(Instant);
 
 impl Alarm {
-    pub(crate) fn after(time: Duration) -> Alarm {
-        Alarm(Instant::now() + time)
+    pub(crate) fn is_due_at(self, now: Moment) -> bool {
+        now.0 >= self.0
     }
 
     pub(crate) fn is_due(self) -> bool {
-        Instant::now() >= self.0
+        self.is_due_at(Moment::now())
     }
 }
 

@@ -8,10 +8,9 @@ use super::answer::Return;
 use super::link::Link;
 use super::role::RoleEvent;
 use super::run::Run;
-use super::seat::Born;
 use super::{Node, Outcome};
 use crate::term::{ExitReason, Pid, To};
-use crate::wire::{Control, Fault, SpawnOrder};
+use crate::wire::{Control, Fault};
 
 impl Node {
     /// A frame that is no actor's message has come over `link`.
@@ -26,7 +25,7 @@ impl Node {
             Control::SignalNamed { name, signal } => {
                 self.on_signal(link, To::Name(name, self.name), signal);
             }
-            Control::Spawn(order) => self.on_spawn_order(link, order),
+            Control::Spawn(order) => self.start_ordered(link, order),
             Control::Spawned { question, pid } => {
                 self.close_question(question, Outcome::Spawned(pid));
             }
@@ -59,18 +58,6 @@ impl Node {
             Control::Shown { lines, bytes } => self.on_shown(link, lines, bytes),
             Control::Relay { peer, stream, what } => self.on_relay(link, peer, stream, what),
         }
-    }
-
-    fn on_spawn_order(self: &Arc<Self>, link: &Arc<Link>, order: SpawnOrder) {
-        let SpawnOrder { question, kind, args, options } = order;
-        let asker = link.clone();
-        let born: Born = Box::new(move |born| {
-            asker.tell(&match born {
-                Ok(pid) => Control::Spawned { question, pid },
-                Err(fault) => Control::SpawnRefused { question, fault },
-            });
-        });
-        self.start_kind(kind, args, options, born, Some(link.clone()));
     }
 
     /// Messages for the actor of this number have come, and questions if it `asks`.

@@ -10,15 +10,15 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::cell::lock;
 use super::link::Link;
-use super::load::RunQueue;
 use super::sockets::Sockets;
+use super::stage::Stage;
 use crate::core::spin::{Looked, STOLEN, Spin};
 
 /// What a thread does before it sleeps.
 #[derive(Clone)]
 pub(crate) enum Idle {
     /// An arbiter's: its actors, and the sockets of its node.
-    Arbiter(Arc<RunQueue>, Arc<Sockets>),
+    Arbiter(Arc<Stage>, Arc<Sockets>),
     /// The IO thread's: it sends, and leaves the looking to others.
     Io,
     /// That of a program's own code: the sockets over which it sent something last.
@@ -38,37 +38,37 @@ impl Idle {
 
     fn before_sleep(&self, spin: &Mutex<Spin>) {
         let last = send_all();
-        let (queue, sockets) = match self {
-            Idle::Arbiter(queue, sockets) => (Some(queue), Some(sockets.clone())),
+        let (stage, sockets) = match self {
+            Idle::Arbiter(stage, sockets) => (Some(stage), Some(sockets.clone())),
             Idle::Io => return,
             Idle::Main => (None, last.upgrade()),
         };
         let Some(sockets) = sockets else { return };
         // A thread is at it alone: the lock is for the compiler.
-        if look_around(&mut lock(spin), queue.map(AsRef::as_ref), &sockets) != Looked::Found {
+        if look_around(&mut lock(spin), stage.map(AsRef::as_ref), &sockets) != Looked::Found {
             sockets.leave();
         }
     }
 }
 
 /// Looks for as long as one has patience.
-fn look_around(spin: &mut Spin, queue: Option<&RunQueue>, sockets: &Sockets) -> Looked {
+fn look_around(spin: &mut Spin, stage: Option<&Stage>, sockets: &Sockets) -> Looked {
     let patience = spin.patience();
     if patience.is_zero() {
         return Looked::Nothing;
     }
     let looking = sockets.start_looking();
-    if looking.is_none() && queue.is_none() {
+    if looking.is_none() && stage.is_none() {
         return Looked::Nothing;
     }
-    let is_called = || queue.is_some_and(|queue| queue.len() > 0);
+    let is_called = || stage.is_some_and(Stage::has_ready);
     let start = Instant::now();
     let mut last = start;
     let looked = loop {
         if is_called() {
             break Looked::Found;
         }
-        if looking.is_some() && sockets.look() && (queue.is_none() || is_called()) {
+        if looking.is_some() && sockets.look() && (stage.is_none() || is_called()) {
             break Looked::Found;
         }
         let now = Instant::now();

@@ -18,9 +18,10 @@ use futures::channel::oneshot;
 use serde::de::DeserializeOwned;
 
 use super::answer::{Answer, Asker};
-use super::cell::{Body, Cell, Mailbox, current, lock, must_yield};
+use super::cell::{Cell, Mailbox, current, lock, must_yield};
 use super::letter::{Content, Letter};
 use super::run::{Parcel, Run};
+use super::stage::Body;
 use crate::core::life::Notice;
 use crate::message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
 use crate::term::Ref;
@@ -506,13 +507,15 @@ impl<A: Actor<Context: HostContext<A>>, F> ActorBody<A, F> {
     }
 }
 
-impl<A, F> Body for ActorBody<A, F>
+impl<A, F> Future for ActorBody<A, F>
 where
     A: Actor<Context: HostContext<A>>,
     F: FnOnce(&mut A::Context) -> A,
 {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let ActorBody::Unborn(unborn) = self {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let ActorBody::Unborn(unborn) = &mut *self {
             let unborn = unborn.take().expect("a panic in the constructor is the end");
             let Unborn { construct, inbox, up } = unborn;
             let mut ctx = A::Context::unborn();
@@ -520,12 +523,18 @@ where
             ctx.spawn(Drain { inbox, taken: VecDeque::new(), up: up.map(Box::new) });
             *self = ActorBody::Born(ctx.into_future(act));
         }
-        let ActorBody::Born(future) = self else { unreachable!("it was born above") };
+        let ActorBody::Born(future) = &mut *self else { unreachable!("it was born above") };
         Pin::new(future).poll(cx)
     }
+}
 
-    fn silence(&mut self) {
-        match self {
+impl<A, F> Body for ActorBody<A, F>
+where
+    A: Actor<Context: HostContext<A>>,
+    F: FnOnce(&mut A::Context) -> A,
+{
+    fn silence(mut self: Pin<&mut Self>) {
+        match &mut *self {
             ActorBody::Unborn(_) => {}
             ActorBody::Born(future) => future.ctx().terminate(),
         }

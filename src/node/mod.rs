@@ -45,6 +45,7 @@ mod signals;
 mod slave;
 mod socket;
 mod sockets;
+pub(crate) mod stage;
 pub(crate) mod stream;
 mod table;
 pub(crate) mod terminal;
@@ -73,7 +74,7 @@ use self::config::Config;
 use self::idle::Idle;
 use self::keeper::Keeper;
 use self::launch::Plan;
-use self::load::{Blocking, RunQueue, Sampler};
+use self::load::{Blocking, Sampler};
 use self::master::{Arrange, Master, StartSlave};
 use self::names::Names;
 use self::peers::Peers;
@@ -82,6 +83,7 @@ use self::role::RoleEvent;
 use self::screen::Screen;
 use self::slave::Slave;
 use self::sockets::Sockets;
+use self::stage::Stage;
 use self::table::Table;
 use self::tls::{OwnCertificate, Tls, TlsError, Turns};
 use crate::core::calls::Calls;
@@ -137,17 +139,13 @@ pub(crate) struct Node {
 /// The threads and actors of a running node.
 struct Hands {
     io: ArbiterHandle,
-    workers: Vec<Worker>,
+    /// One an arbiter.
+    stages: Vec<Arc<Stage>>,
     blocking: Arc<Blocking>,
     keeper: Addr<Keeper>,
     role: Recipient<RoleEvent>,
     /// Only on a master.
     master: Option<Addr<Master>>,
-}
-
-struct Worker {
-    arbiter: ArbiterHandle,
-    queue: Arc<RunQueue>,
 }
 
 /// A screen of which the thread ends with the node's, however that ends.
@@ -160,7 +158,31 @@ impl Drop for CloseOnDrop {
 }
 
 /// Who waits for the answer to a question.
-pub(crate) type Waiter = Box<dyn FnOnce(Outcome) + Send>;
+pub(crate) enum Waiter {
+    /// Whoever holds the other end.
+    Tell(oneshot::Sender<Outcome>),
+    /// Something to be done.
+    Act(Box<dyn FnOnce(Outcome) + Send>),
+}
+
+impl Waiter {
+    /// Somebody who waits, as a future.
+    pub(crate) fn pair() -> (Waiter, oneshot::Receiver<Outcome>) {
+        let (tell, told) = oneshot::channel();
+        (Waiter::Tell(tell), told)
+    }
+
+    pub(crate) fn act(act: impl FnOnce(Outcome) + Send + 'static) -> Waiter {
+        Waiter::Act(Box::new(act))
+    }
+
+    pub(crate) fn hear(self, outcome: Outcome) {
+        match self {
+            Waiter::Tell(tell) => drop(tell.send(outcome)), // whoever asked may have gone
+            Waiter::Act(act) => act(outcome),
+        }
+    }
+}
 
 /// How a question ended.
 #[derive(Debug)]
@@ -285,9 +307,12 @@ impl Node {
         tls_listener: Option<TcpListener>,
         up: oneshot::Sender<()>,
     ) {
-        let workers: Vec<Worker> = (0..self.config.workers).map(|_| self.worker_thread()).collect();
+        let stages: Vec<Arc<Stage>> =
+            (0..self.config.workers).map(|_| Arc::new(Stage::new())).collect();
+        let arbiters: Vec<ArbiterHandle> =
+            stages.iter().map(|stage| self.arbiter_of(stage)).collect();
         let blocking = Arc::<Blocking>::default();
-        let queues = workers.iter().map(|worker| worker.queue.clone()).collect();
+        let queues = stages.iter().map(|stage| stage.load().clone()).collect();
         let sampler = Sampler::new(queues, blocking.clone());
         let keeper = Keeper::new(self.clone()).start();
         let (role, master) = match self.config.part {
@@ -305,8 +330,7 @@ impl Node {
             return;
         }
         let io = Arbiter::current();
-        let arbiters: Vec<ArbiterHandle> = workers.iter().map(|w| w.arbiter.clone()).collect();
-        let hands = Hands { io, workers, blocking, keeper, role, master };
+        let hands = Hands { io, stages, blocking, keeper, role, master };
         assert!(self.hands.set(hands).is_ok(), "a node runs once");
 
         let listening = actix_rt::spawn(listener::listen(self.clone(), listener, tls_listener));
@@ -331,17 +355,20 @@ impl Node {
         self.peers.set_master(None);
         let waiting = lock(&self.calls).close_all();
         for waiter in waiting {
-            waiter(Outcome::Lost);
+            waiter.hear(Outcome::Lost);
         }
         self.screen.settled().await;
         self.sockets.stop();
         System::current().stop();
     }
 
-    fn worker_thread(&self) -> Worker {
-        let queue = Arc::<RunQueue>::default();
-        let idle = Idle::Arbiter(queue.clone(), self.sockets.clone());
-        Worker { arbiter: Arbiter::with_tokio_rt(move || idle.runtime()).handle(), queue }
+    /// The arbiter that runs this stage.
+    fn arbiter_of(&self, stage: &Arc<Stage>) -> ArbiterHandle {
+        let idle = Idle::Arbiter(stage.clone(), self.sockets.clone());
+        let arbiter = Arbiter::with_tokio_rt(move || idle.runtime()).handle();
+        let opening = stage.opening();
+        arbiter.spawn_fn(|| opening.run());
+        arbiter
     }
 
     /// Ends the node: its actors, its connections, its threads.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::oneshot;
 use slog::debug;
 
 use super::answer::Return;
@@ -23,12 +22,12 @@ impl Node {
         waiter: Waiter,
     ) -> u64 {
         let mut calls = lock(&self.calls);
-        let before = calls.next_deadline();
+        let before = calls.first_note();
         let deadline = self.now().saturating_add(within);
         let (question, refused) = calls.open(link.map(|link| link.id), deadline, waiter);
         drop(calls);
         if let Some(waiter) = refused {
-            waiter(Outcome::Lost);
+            waiter.hear(Outcome::Lost);
         } else if before.is_none_or(|before| deadline < before) {
             self.deadlines.notify_one();
         }
@@ -38,7 +37,7 @@ impl Node {
     pub(crate) fn close_question(self: &Arc<Self>, question: u64, outcome: Outcome) {
         let waiter = lock(&self.calls).close(question);
         match waiter {
-            Some(waiter) => waiter(outcome),
+            Some(waiter) => waiter.hear(outcome),
             None => self.orphaned(outcome),
         }
     }
@@ -80,7 +79,7 @@ impl Node {
             }
             let expired = lock(&self.calls).expire(self.now());
             for waiter in expired {
-                waiter(Outcome::TimedOut);
+                waiter.hear(Outcome::TimedOut);
             }
         }
     }
@@ -92,8 +91,7 @@ impl Node {
         query: Query,
         within: Duration,
     ) -> Outcome {
-        let (tell, told) = oneshot::channel();
-        let waiter: Waiter = Box::new(move |outcome| drop(tell.send(outcome)));
+        let (waiter, told) = Waiter::pair();
         if node == self.name {
             let question = self.open_question(None, within, waiter);
             self.role(RoleEvent::Asked { query, to: Return { link: None, question } });
@@ -109,7 +107,7 @@ impl Node {
 
     /// Does something on the IO thread after this long, unless the timer is given up as a question is.
     pub(crate) fn in_time(&self, within: Duration, act: impl FnOnce() + Send + 'static) -> u64 {
-        let waiter: Waiter = Box::new(move |outcome| {
+        let waiter = Waiter::act(move |outcome| {
             if let Outcome::TimedOut = outcome {
                 act();
             }
@@ -119,8 +117,8 @@ impl Node {
 
     /// Waits, on whatever runtime the caller is.
     pub(crate) async fn sleep(&self, within: Duration) {
-        let (tell, told) = oneshot::channel::<()>();
-        let question = self.open_question(None, within, Box::new(move |_| drop(tell)));
+        let (waiter, told) = Waiter::pair();
+        let question = self.open_question(None, within, waiter);
         let _open = OpenQuestion { node: self, question };
         let _ = told.await;
     }

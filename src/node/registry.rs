@@ -3,13 +3,14 @@
 //! `remote_actor!` and `remote_fn!` put an entry into a slice that the linker gathers, so every binary
 //! that links an actor can start it, and a master and its slaves, which are one executable, agree.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
 use super::seat::Seat;
-use crate::term::Kind;
+use crate::term::{Kind, Pid};
 use crate::wire::KindInfo;
 
 /// One actor type or function that can be started by name.
@@ -26,23 +27,32 @@ pub struct Entry {
     pub start: fn(&[u8], Seat) -> Started,
 }
 
-/// Nothing if the seat is taken; the seat, and what is wrong with the arguments, if it is not.
+/// The pid if the seat is taken; the seat, and what is wrong with the arguments, if it is not.
 #[doc(hidden)]
-pub type Started = Result<(), Box<(Seat, String)>>;
+pub type Started = Result<Pid, Box<(Seat, String)>>;
 
 /// All entries of this executable.
 #[doc(hidden)]
 #[linkme::distributed_slice]
 pub static ENTRIES: [Entry];
 
-/// The entry of this name.
-pub(crate) fn entry(kind: &Kind) -> Option<&'static Entry> {
-    registry().by_name.get(&(kind.module(), kind.function())).copied()
+/// An entry, and its name as all actors of it share it.
+pub(crate) struct Known {
+    pub(crate) entry: &'static Entry,
+    pub(crate) kind: Arc<Kind>,
 }
 
-/// The kind as all actors of it share it.
-pub(crate) fn shared(kind: &Kind) -> Arc<Kind> {
-    registry().kinds.get(kind).cloned().unwrap_or_else(|| Arc::new(kind.clone()))
+/// The entry of this name.
+pub(crate) fn known(kind: &Kind) -> Option<&'static Known> {
+    registry().by_hash.get(&(kind.module(), kind.function())).copied()
+}
+
+/// The name of what is to be started, without a copy of the text if this executable knows it.
+pub(crate) fn kind_of(module: &str, function: &str) -> Kind {
+    match registry().by_hash.get(&(module, function)) {
+        Some(Known { entry, .. }) => Kind::new(entry.module, entry.function),
+        None => Kind::new(module.to_owned(), function.to_owned()),
+    }
 }
 
 /// What this executable can start, by name; needs no pool.
@@ -56,10 +66,13 @@ pub(crate) fn digest() -> &'static str {
     &registry().digest
 }
 
+/// Module and function.
+type Name = (&'static str, &'static str);
+
 struct Registry {
-    by_name: BTreeMap<(&'static str, &'static str), &'static Entry>,
-    /// One of each for all actors of that kind.
-    kinds: BTreeSet<Arc<Kind>>,
+    by_name: BTreeMap<Name, &'static Entry>,
+    /// The same, to be found fast.
+    by_hash: HashMap<Name, &'static Known, BuildHasherDefault<Text>>,
     digest: String,
 }
 
@@ -82,10 +95,35 @@ fn registry() -> &'static Registry {
             hash.update(said);
         }
         let digest = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let kinds =
-            by_name.keys().map(|(module, function)| Arc::new(Kind::new(*module, *function)));
-        Registry { kinds: kinds.collect(), by_name, digest }
+        let known = by_name.iter().map(|(name, entry)| {
+            let kind = Arc::new(Kind::new(entry.module, entry.function));
+            (*name, &*Box::leak(Box::new(Known { entry, kind }))) // there is one registry
+        });
+        Registry { by_hash: known.collect(), by_name, digest }
     })
+}
+
+/// FNV-1a, eight bytes at a time: the names are those of the program itself, and few.
+struct Text(u64);
+
+impl Default for Text {
+    fn default() -> Text {
+        Text(0xCBF2_9CE4_8422_2325)
+    }
+}
+
+impl Hasher for Text {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01B3);
+        }
+    }
 }
 
 fn info(entry: &Entry) -> KindInfo {

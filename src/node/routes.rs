@@ -105,7 +105,7 @@ impl Node {
         }
         let lost = lock(&self.calls).lost(link.id);
         for waiter in lost {
-            waiter(Outcome::Lost);
+            waiter.hear(Outcome::Lost);
         }
         if let Some(hands) = self.hands.get() {
             hands.keeper.do_send(LinkLost { link: link.clone() });

@@ -1,31 +1,33 @@
-//! Seats: the right to become one actor on one arbiter. Whoever takes it gets a pid; a seat that is
-//! dropped tells the asker that nothing was started.
+//! Seats: the right to become one actor on one stage. Whoever takes it gets a pid; a seat that is
+//! dropped tells who ordered it that nothing was started.
 
 use std::sync::Arc;
 
 use super::Node;
 use super::answer::{Asker, Return};
-use super::cell::{Body, Cell, Mailbox, Task};
+use super::cell::{Cell, Mailbox};
 use super::link::Link;
-use super::load::RunQueue;
-use crate::term::{Kind, Pid};
+use super::stage::{Birth, Body, Stage};
+use crate::core::mutant::{self, Mutant};
+use crate::term::{Kind, Pid, Ref};
 use crate::wire::{Signal, SpawnFault, SpawnOptions};
 
 /// The right to become one actor.
-pub struct Seat {
-    node: Arc<Node>,
-    kind: Arc<Kind>,
-    options: SpawnOptions,
-    queue: Arc<RunQueue>,
-    born: Option<Born>,
-    result: Option<Return>,
+pub struct Seat(Option<Terms>);
+
+/// What is settled of a new actor before anybody knows what it is made of.
+pub(crate) struct Terms {
+    pub(crate) node: Arc<Node>,
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) options: SpawnOptions,
+    pub(crate) stage: Arc<Stage>,
+    pub(crate) born: Born,
     /// The connection over which the order came.
-    over: Option<Arc<Link>>,
+    pub(crate) over: Option<Arc<Link>>,
 }
 
-/// What becomes of a seat: an actor, and who waits for what of it.
-pub(crate) struct Taken {
-    pub(crate) cell: Arc<Cell>,
+/// Who waits for what of a new actor.
+pub(crate) struct Awaited {
     /// Who wants the result of a function.
     pub(crate) result: Option<Asker>,
     /// Who wants to hear that it is up.
@@ -33,70 +35,98 @@ pub(crate) struct Taken {
 }
 
 /// Who is told that an actor has come into the world, before it does anything.
-pub(crate) type Born = Box<dyn FnOnce(Result<Pid, SpawnFault>) + Send>;
+pub(crate) enum Born {
+    /// Actors of this node, which it is tied to.
+    Here(Kin),
+    /// Whoever has ordered it.
+    Ordered(Box<dyn FnOnce(Result<Pid, SpawnFault>) + Send>),
+}
+
+/// The other ends of a new actor's ties.
+#[derive(Clone, Default)]
+pub(crate) struct Kin {
+    pub(crate) link: Option<Arc<Cell>>,
+    pub(crate) monitor: Option<(Arc<Cell>, Ref)>,
+}
+
+impl Kin {
+    /// Makes them, before any signal of the new actor can come.
+    pub(crate) fn made(&self, node: &Arc<Node>, over: Option<&Arc<Link>>, pid: Pid) {
+        if let Some(parent) = &self.link {
+            node.act_over(parent, over, |life, via, out| match birth_is_late() {
+                true => life.link(pid, out),
+                false => life.linked_from_birth(pid, via, out),
+            });
+        }
+        if let Some((watcher, monitor)) = &self.monitor {
+            node.act_over(watcher, over, |life, via, out| {
+                life.monitoring_from_birth(pid, *monitor, via, out);
+            });
+        }
+    }
+}
+
+pub(crate) fn birth_is_late() -> bool {
+    mutant::is(Mutant::LinkedFromBirthLate)
+}
 
 impl Seat {
-    pub(crate) fn new(
-        node: Arc<Node>,
-        kind: Arc<Kind>,
-        options: SpawnOptions,
-        queue: Arc<RunQueue>,
-        born: Born,
-        over: Option<Arc<Link>>,
-    ) -> Seat {
-        let back = |question| Return { link: over.clone(), question };
-        let result = options.result.map(back);
-        Seat { node, kind, options, queue, born: Some(born), result, over }
+    pub(crate) fn new(terms: Terms) -> Seat {
+        Seat(Some(terms))
     }
 
     pub(crate) fn refuse(mut self, fault: SpawnFault) {
-        if let Some(born) = self.born.take() {
-            born(Err(fault));
+        if let Some(Terms { born: Born::Ordered(tell), .. }) = self.0.take() {
+            tell(Err(fault));
         }
     }
 
-    /// Gives the actor a pid and its ties, and tells the asker.
-    pub(crate) fn take(mut self, mailbox: impl Mailbox) -> Taken {
-        let node = self.node.clone();
+    /// Gives the actor a pid and its ties, tells who ordered it, and puts it on its stage, where `make` is
+    /// called in its first turn.
+    pub(crate) fn start<B: Body + 'static>(
+        mut self,
+        mailbox: impl Mailbox,
+        make: impl FnOnce(Arc<Cell>, Awaited) -> B + Send + 'static,
+    ) -> Pid {
+        let terms = self.0.take().expect("a seat is taken once");
+        let Terms { node, kind, options, stage, born, over } = terms;
         let pid = node.new_pid();
-        let SpawnOptions { link, monitor, leader, result: _, parent, up, placed } =
-            self.options.clone();
-        let (kind, queue) = (self.kind.clone(), self.queue.clone());
-        let cell =
-            Arc::new(Cell::new(pid, kind, leader, parent, node.clone(), queue, Box::new(mailbox)));
+        let SpawnOptions { link, monitor, leader, result, parent, up, placed } = options;
+        let mailbox = Box::new(mailbox);
+        let cell = Cell::new(pid, kind, leader, parent, node.clone(), stage.clone(), mailbox);
+        let cell = Arc::new(cell);
         node.live_here(cell.clone());
         if placed {
             node.count_accepted();
         }
         // L10, M12: the ties are there before the actor can end.
-        node.act_over(&cell, self.over.as_ref(), |life, via, out| {
-            if let Some(parent) = link {
-                life.linked_from_birth(parent, via, out);
-            }
-            if let Some((from, monitor)) = monitor {
-                life.signal(Signal::Monitor { from, monitor }, via, out);
-            }
-        });
-        slog::debug!(node.log, "spawned"; "pid" => %pid, "kind" => %cell.kind);
-        if let Some(born) = self.born.take() {
-            born(Ok(pid));
+        if link.is_some() || monitor.is_some() {
+            node.act_over(&cell, over.as_ref(), |life, via, out| {
+                if let Some(parent) = link {
+                    life.linked_from_birth(parent, via, out);
+                }
+                if let Some((from, monitor)) = monitor {
+                    life.signal(Signal::Monitor { from, monitor }, via, out);
+                }
+            });
         }
-        let result = self.result.take().map(|to| Asker::new(cell.clone(), to));
-        let up = up.map(|question| Return { link: self.over.clone(), question });
-        let up = up.map(|to| Asker::new(cell.clone(), to));
-        Taken { cell, result, up }
+        slog::debug!(node.log, "spawned"; "pid" => %pid, "kind" => %cell.kind);
+        match born {
+            Born::Here(kin) => kin.made(&node, None, pid),
+            Born::Ordered(tell) => tell(Ok(pid)),
+        }
+        let asker = |question| Asker::new(cell.clone(), Return { link: over.clone(), question });
+        let awaited = Awaited { result: result.map(asker), up: up.map(asker) };
+        let own = cell.clone();
+        stage.enter(Birth::new(cell, move || make(own, awaited)));
+        pid
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Some(born) = self.born.take() {
-            born(Err(SpawnFault::Stopping));
+        if let Some(Terms { born: Born::Ordered(tell), .. }) = self.0.take() {
+            tell(Err(SpawnFault::Stopping));
         }
     }
-}
-
-/// Runs the actor on this thread's arbiter.
-pub(crate) fn run(cell: Arc<Cell>, body: impl Body + 'static) {
-    actix_rt::spawn(Task::new(cell, body));
 }

@@ -1,19 +1,22 @@
 //! A spawn as whoever orders it wants it: where, with which ties, and waiting for how much.
 
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
 
-use super::spawn::{Ties, args_of};
+use super::spawn::{Args, Later, Ties, args_of, start_here};
 use super::{Pool, SpawnError};
-use crate::actor::Spawnable;
+use crate::actor::{Spawnable, host};
 use crate::addr::RemoteAddr;
 use crate::node::Node;
-use crate::node::cell::Cell;
+use crate::node::cell::{Cell, must_yield};
+use crate::node::registry::kind_of;
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref};
 use crate::wire::Signal;
 
@@ -44,7 +47,7 @@ use crate::wire::Signal;
 pub struct Spawn<T, P> {
     parent: Arc<Cell>,
     of: PhantomData<fn() -> P>,
-    start: Start,
+    what: What,
     finish: fn(Pid, &Arc<Node>) -> T,
     place: Place,
     link: bool,
@@ -71,9 +74,43 @@ pub trait Watches {
 #[doc(hidden)]
 pub struct Parent(pub(crate) Arc<Cell>);
 
-type Start = Box<
-    dyn FnOnce(Pool, Option<NodeName>, Ties) -> LocalBoxFuture<'static, Result<Pid, SpawnError>>,
->;
+/// What is to be started.
+enum What {
+    /// What this names, with these arguments.
+    Named(Kind, Result<Vec<u8>, SpawnError>),
+    Typed(Box<dyn Typed>),
+}
+
+/// An actor's arguments, whatever they are.
+trait Typed {
+    /// Starts it on this node, at once.
+    fn here(self: Box<Self>, node: &Arc<Node>, ties: Ties) -> Result<Pid, SpawnError>;
+    /// Starts it on this or another node, or on the pool's choice.
+    fn anywhere(
+        self: Box<Self>,
+        pool: Pool,
+        on: Option<NodeName>,
+        ties: Ties,
+    ) -> LocalBoxFuture<'static, Result<Pid, SpawnError>>;
+}
+
+struct ArgsOf<A: Spawnable>(A::Args);
+
+impl<A: Spawnable> Typed for ArgsOf<A> {
+    fn here(self: Box<Self>, node: &Arc<Node>, ties: Ties) -> Result<Pid, SpawnError> {
+        let args = Args::Typed(|seat| host::<A>(seat, self.0));
+        start_here(node, &Kind::new(A::KIND, "new"), args, ties, &Later::default())
+    }
+
+    fn anywhere(
+        self: Box<Self>,
+        pool: Pool,
+        on: Option<NodeName>,
+        ties: Ties,
+    ) -> LocalBoxFuture<'static, Result<Pid, SpawnError>> {
+        async move { Ok(pool.spawn_typed::<A>(on, self.0, ties).await?.pid()) }.boxed_local()
+    }
+}
 
 /// Where a process is to be started.
 #[derive(Clone, Copy, Debug)]
@@ -90,32 +127,25 @@ impl<P: 'static> Spawn<Pid, P> {
         function: &str,
         args: impl Serialize,
     ) -> Spawn<Pid, P> {
-        let kind = Kind::new(module.to_owned(), function.to_owned());
-        let args = args_of(args);
-        let start: Start = Box::new(move |pool, on, ties| {
-            async move { Ok(pool.spawn_encoded(on, &kind, args?, ties, false).await?.0) }
-                .boxed_local()
-        });
-        Spawn::new(parent, start, |pid, _| pid)
+        let what = What::Named(kind_of(module, function), args_of(args));
+        Spawn::new(parent, what, |pid, _| pid)
     }
 }
 
 impl<A: Spawnable, P: 'static> Spawn<RemoteAddr<A>, P> {
     pub(crate) fn actor(parent: &Arc<Cell>, args: A::Args) -> Spawn<RemoteAddr<A>, P> {
-        let start: Start = Box::new(move |pool, on, ties| {
-            async move { Ok(pool.spawn_typed::<A>(on, args, ties).await?.pid()) }.boxed_local()
-        });
-        Spawn::new(parent, start, |pid, node| RemoteAddr::new(pid, node.clone()))
+        let what = What::Typed(Box::new(ArgsOf::<A>(args)));
+        Spawn::new(parent, what, |pid, node| RemoteAddr::new(pid, node.clone()))
     }
 }
 
 impl<T: 'static, P: 'static> Spawn<T, P> {
-    fn new(parent: &Arc<Cell>, start: Start, finish: fn(Pid, &Arc<Node>) -> T) -> Spawn<T, P> {
+    fn new(parent: &Arc<Cell>, what: What, finish: fn(Pid, &Arc<Node>) -> T) -> Spawn<T, P> {
         let parent = parent.clone();
         Spawn {
             parent,
             of: PhantomData,
-            start,
+            what,
             finish,
             place: Place::Here,
             link: false,
@@ -158,24 +188,90 @@ impl<T: 'static, P: 'static> Spawn<T, P> {
         self
     }
 
-    async fn run(self, monitor: Option<Ref>) -> Result<T, SpawnError> {
-        let Spawn { parent, of: _, start, finish, place, link, acknowledged } = self;
-        let node = parent.node.clone();
-        let on = match place {
-            Place::Here => Some(node.name),
+    /// The node where it is to be; none if that is the pool's choice.
+    fn node(&self) -> Option<NodeName> {
+        match self.place {
+            Place::Here => Some(self.parent.node.name),
             Place::On(node) => Some(node),
             Place::Pool => None,
-        };
+        }
+    }
+
+    /// On the own node it is there at once; otherwise what is returned is to be awaited.
+    fn run(self, monitor: Option<Ref>) -> State<T> {
+        let on = self.node();
+        let Spawn { parent, of: _, what, finish, place: _, link, acknowledged } = self;
         let ties = Ties::of(&parent, link, monitor, acknowledged);
-        match start(Pool::of(&node), on, ties).await {
-            Ok(pid) => Ok(finish(pid, &node)),
-            Err(SpawnError::NodeDown { .. }) if on.is_some() && !acknowledged => {
-                Ok(finish(stillborn(&parent, link, monitor), &node))
+        if on == Some(parent.node.name) && !acknowledged {
+            let node = &parent.node;
+            let pid = match what {
+                What::Named(kind, args) => args.and_then(|args| {
+                    start_here(node, &kind, Args::named(&args), ties, &Later::default())
+                }),
+                What::Typed(typed) => typed.here(node, ties),
+            };
+            return State::Done(pid.map(|pid| finish(pid, node)));
+        }
+        let pool = Pool::of(&parent.node);
+        let run = async move {
+            let started = match what {
+                What::Named(kind, args) => {
+                    pool.spawn_encoded(on, &kind, args?, ties, false).await.map(|spawned| spawned.0)
+                }
+                What::Typed(typed) => typed.anywhere(pool, on, ties).await,
+            };
+            match started {
+                Ok(pid) => Ok(finish(pid, &parent.node)),
+                Err(SpawnError::NodeDown { .. }) if on.is_some() && !acknowledged => {
+                    Ok(finish(stillborn(&parent, link, monitor), &parent.node))
+                }
+                Err(why) => Err(why),
             }
-            Err(why) => Err(why),
+        };
+        State::Under(run.boxed_local())
+    }
+}
+
+/// A [`Spawn`] that is awaited.
+#[must_use = "it is started when this is awaited"]
+pub struct Starting<T, P>(State<T>, Option<(Spawn<T, P>, Option<Ref>)>);
+
+/// How far that is.
+enum State<T> {
+    /// Not begun, or over.
+    Idle,
+    Under(LocalBoxFuture<'static, Result<T, SpawnError>>),
+    Done(Result<T, SpawnError>),
+}
+
+impl<T: 'static, P: 'static> Future for Starting<T, P> {
+    type Output = Result<T, SpawnError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Starting(state, spawn) = &mut *self;
+        if spawn.is_some() && must_yield() {
+            // Whoever starts many lets others have their turns.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if let Some((spawn, monitor)) = spawn.take() {
+            *state = spawn.run(monitor);
+        }
+        match std::mem::replace(state, State::Idle) {
+            State::Idle => Poll::Pending,
+            State::Done(done) => Poll::Ready(done),
+            State::Under(mut run) => {
+                let polled = run.as_mut().poll(cx);
+                if polled.is_pending() {
+                    *state = State::Under(run);
+                }
+                polled
+            }
         }
     }
 }
+
+impl<T, P> Unpin for Starting<T, P> {}
 
 /// The pid of a process that its node's loss has kept from coming into the world (N4, N5).
 fn stillborn(parent: &Arc<Cell>, link: bool, monitor: Option<Ref>) -> Pid {
@@ -200,10 +296,10 @@ fn stillborn(parent: &Arc<Cell>, link: bool, monitor: Option<Ref>) -> Pid {
 
 impl<T: 'static, P: 'static> IntoFuture for Spawn<T, P> {
     type Output = Result<T, SpawnError>;
-    type IntoFuture = LocalBoxFuture<'static, Self::Output>;
+    type IntoFuture = Starting<T, P>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.run(None).boxed_local()
+        Starting(State::Idle, Some((self, None)))
     }
 }
 
@@ -230,6 +326,7 @@ impl<T: 'static, P: 'static> IntoFuture for SpawnMonitored<T, P> {
 
     fn into_future(self) -> Self::IntoFuture {
         let monitor = self.0.parent.node.new_ref();
-        async move { Ok((self.0.run(Some(monitor)).await?, monitor)) }.boxed_local()
+        let starting = Starting(State::Idle, Some((self.0, Some(monitor))));
+        async move { Ok((starting.await?, monitor)) }.boxed_local()
     }
 }

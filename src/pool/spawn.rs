@@ -11,13 +11,13 @@ use serde::de::DeserializeOwned;
 use super::{Pool, SpawnError};
 use crate::actor::{Spawnable, host};
 use crate::addr::{RemoteAddr, SendError};
-use crate::core::mutant::{self, Mutant};
 use crate::node::ambient::decode_at;
 use crate::node::answer::encode;
 use crate::node::cell::{Cell, current};
 use crate::node::inbox::NO_ARGS;
 use crate::node::link::{Link, PushError};
-use crate::node::seat::{Born, Seat};
+use crate::node::registry::kind_of;
+use crate::node::seat::{Kin, Seat, birth_is_late};
 use crate::node::{Node, Outcome, Waiter};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref};
 use crate::wire::{Control, Fault, Query, SpawnFault, SpawnOptions, SpawnOrder, Up, from_bytes};
@@ -153,7 +153,7 @@ impl Pool {
         args: impl Serialize,
         ties: Ties,
     ) -> Result<Running<R>, SpawnError> {
-        let kind = Kind::new(module.to_owned(), function.to_owned());
+        let kind = kind_of(module, function);
         let (pid, outcome) = self.spawn_encoded(on, &kind, args_of(args)?, ties, true).await?;
         let outcome = outcome.expect("a result was asked for");
         Ok(Running { pool: self.clone(), pid, outcome, result: std::marker::PhantomData })
@@ -184,8 +184,9 @@ impl Pool {
         let kind = Kind::new(A::KIND, "new");
         let (node, placed) = self.node_for(on).await?;
         let spawned = if node == self.node.name {
-            let here = Args::Here(Box::new(move |seat: Seat| host::<A>(seat, args)));
-            self.spawn(node, &kind, here, Ties { placed, ..ties }, false).await
+            let ties = Ties { placed, ..ties };
+            self.spawn_here(&kind, Args::Typed(|seat: Seat| host::<A>(seat, args)), ties, false)
+                .await
         } else {
             let bytes = A::encode_args(&args).map_err(|why| SpawnError::BadArguments {
                 node,
@@ -205,7 +206,7 @@ impl Pool {
         args: impl Serialize,
         ties: Ties,
     ) -> Result<Pid, SpawnError> {
-        let kind = Kind::new(module.to_owned(), function.to_owned());
+        let kind = kind_of(module, function);
         Ok(self.spawn_encoded(on, &kind, args_of(args)?, ties, false).await?.0)
     }
 
@@ -248,10 +249,10 @@ impl Pool {
         wants_result: bool,
     ) -> Result<Spawned, SpawnError> {
         if !placed {
-            return self.spawn(first, kind, Args::Named(args), ties, wants_result).await;
+            return self.spawn(first, kind, args, ties, wants_result).await;
         }
         let first_ties = Ties { placed, ..ties.clone() };
-        let first_args = Args::Named(args.clone());
+        let first_args = args.clone();
         let unknown = match self.spawn(first, kind, first_args, first_ties, wants_result).await {
             Err(unknown @ SpawnError::UnknownKind { .. }) => unknown,
             spawned => return spawned,
@@ -260,8 +261,7 @@ impl Pool {
             if node == first {
                 continue;
             }
-            let next_args = Args::Named(args.clone());
-            match self.spawn(node, kind, next_args, ties.clone(), wants_result).await {
+            match self.spawn(node, kind, args.clone(), ties.clone(), wants_result).await {
                 Err(SpawnError::UnknownKind { .. }) => {}
                 spawned => return spawned,
             }
@@ -269,115 +269,78 @@ impl Pool {
         Err(unknown)
     }
 
+    /// Starts something on this node, which takes no time: it has its pid, and its ties, at once.
+    async fn spawn_here<S: FnOnce(Seat) -> Pid>(
+        &self,
+        kind: &Kind,
+        args: Args<'_, S>,
+        ties: Ties,
+        wants_result: bool,
+    ) -> Result<Spawned, SpawnError> {
+        let later = Later::open(&self.node, None, &ties, wants_result);
+        let placed = ties.placed;
+        match start_here(&self.node, kind, args, ties, &later) {
+            Ok(pid) => later.is_up(pid, kind).await,
+            Err(refused) => {
+                self.came_to_nothing(self.node.name, later, placed);
+                Err(refused)
+            }
+        }
+    }
+
     async fn spawn(
         &self,
         on: NodeName,
         kind: &Kind,
-        args: Args,
+        args: Vec<u8>,
         ties: Ties,
         wants_result: bool,
     ) -> Result<Spawned, SpawnError> {
+        let Some(link) = self.way_to(on)? else {
+            return self.spawn_here(kind, Args::named(&args), ties, wants_result).await;
+        };
         let within = self.node.config.times.spawn;
         let placed = ties.placed;
-        let link = self.way_to(on)?;
-        // Over the same connection as the order: its loss is the end of both questions.
-        let (result, ended) = if wants_result {
-            let (tell, ended) = oneshot::channel();
-            let waiter: Waiter = Box::new(move |outcome| drop(tell.send(outcome)));
-            let question = self.node.open_question(link.as_deref(), NO_DEADLINE, waiter);
-            (Some(question), Some(ended))
-        } else {
-            (None, None)
-        };
-        let is_up = ties.up.then(|| {
-            let (tell, told) = oneshot::channel();
-            let waiter: Waiter = Box::new(move |outcome| drop(tell.send(outcome)));
-            (self.node.open_question(link.as_deref(), NO_DEADLINE, waiter), told)
-        });
-        let options = SpawnOptions {
-            link: ties.link.as_ref().map(|parent| parent.pid).filter(|_| !birth_is_late()),
-            monitor: ties.monitor.as_ref().map(|(watcher, monitor)| (watcher.pid, *monitor)),
-            leader: ties.leader.unwrap_or(self.node.name),
-            result,
-            parent: ties.parent,
-            up: is_up.as_ref().map(|(question, _)| *question),
-            placed,
-        };
+        let later = Later::open(&self.node, Some(&link), &ties, wants_result);
+        let options = ties.options(&self.node, &later);
         let (tell, told) = oneshot::channel();
         let (node, over) = (self.node.clone(), link.clone());
-        let waiter: Waiter = Box::new(move |outcome| {
+        let waiter = Waiter::act(move |outcome| {
             if let Outcome::Spawned(pid) = outcome {
-                ties.made(&node, over.as_ref(), pid);
+                ties.kin.made(&node, Some(&over), pid);
             }
             let _ = tell.send(outcome); // the spawner may have gone
         });
-        let question = self.node.open_question(link.as_deref(), within, waiter);
-        match (link, args) {
-            (None, args) => {
-                let asker = self.node.clone();
-                let born: Born = Box::new(move |born| {
-                    asker.close_question(
-                        question,
-                        match born {
-                            Ok(pid) => Outcome::Spawned(pid),
-                            Err(fault) => Outcome::Refused(fault),
-                        },
-                    );
-                });
-                match args {
-                    Args::Here(start) => {
-                        self.node.start_typed(kind.clone(), options, born, start);
-                    }
-                    Args::Named(args) => {
-                        self.node.start_kind(kind.clone(), args, options, born, None);
-                    }
+        let question = self.node.open_question(Some(&link), within, waiter);
+        let order = SpawnOrder { question, kind: kind.clone(), args, options };
+        if let Err(why) = link.push_control(&Control::Spawn(order)) {
+            let outcome = match why {
+                PushError::TooLong(..) => {
+                    Outcome::Refused(SpawnFault::BadArguments(why.to_string()))
                 }
-            }
-            (Some(link), Args::Named(args)) => {
-                let order = SpawnOrder { question, kind: kind.clone(), args, options };
-                if let Err(why) = link.push_control(&Control::Spawn(order)) {
-                    let outcome = match why {
-                        PushError::TooLong(..) => {
-                            Outcome::Refused(SpawnFault::BadArguments(why.to_string()))
-                        }
-                        PushError::Lost | PushError::OtherLife | PushError::Encode(_) => {
-                            Outcome::Lost
-                        }
-                    };
-                    self.node.close_question(question, outcome);
-                }
-            }
-            (Some(_), Args::Here(_)) => unreachable!("arguments for another node are encoded"),
+                PushError::Lost | PushError::OtherLife | PushError::Encode(_) => Outcome::Lost,
+            };
+            self.node.close_question(question, outcome);
         }
-        let outcome = told.await.unwrap_or(Outcome::Lost);
-        let (node, kind) = (on, kind.clone());
-        let refused = match outcome {
-            Outcome::Spawned(pid) => {
-                if let Some((_, told)) = is_up {
-                    let told = told.await.unwrap_or(Outcome::Lost);
-                    up_or_not(told, pid, &kind)?;
-                }
-                return Ok((pid, ended));
+        let refused = match told.await.unwrap_or(Outcome::Lost) {
+            Outcome::Spawned(pid) => return later.is_up(pid, kind).await,
+            Outcome::Refused(fault) => refused(on, kind, fault),
+            Outcome::TimedOut => {
+                SpawnError::TimedOut { node: on, kind: kind.clone(), after: within }
             }
-            Outcome::Refused(SpawnFault::UnknownKind) => SpawnError::UnknownKind { node, kind },
-            Outcome::Refused(SpawnFault::BadArguments(why)) => {
-                SpawnError::BadArguments { node, kind, why }
-            }
-            Outcome::Refused(SpawnFault::NotAllowed) => SpawnError::NotAllowed { node, kind },
-            Outcome::Refused(SpawnFault::NotAmong) => SpawnError::NotAmong { node, kind },
-            Outcome::Refused(SpawnFault::Stopping) => SpawnError::Stopping { node },
-            Outcome::TimedOut => SpawnError::TimedOut { node, kind, after: within },
             Outcome::Lost | Outcome::Reply(_) | Outcome::Failed(_) | Outcome::Told(_) => {
-                SpawnError::NodeDown { node }
+                SpawnError::NodeDown { node: on }
             }
         };
-        for question in result.into_iter().chain(is_up.map(|(question, _)| question)) {
-            self.node.give_up_question(question);
-        }
+        self.came_to_nothing(on, later, placed);
+        Err(refused)
+    }
+
+    fn came_to_nothing(&self, node: NodeName, later: Later, placed: bool) {
+        later.give_up(&self.node);
         if placed {
             self.unplace(node);
         }
-        Err(refused)
     }
 
     /// Tells the master that its choice came to nothing.
@@ -387,6 +350,83 @@ impl Pool {
             // If the master cannot hear it, its count forgets the choice by itself.
             let _ = pool.ask(Query::Unplace(node), pool.node.config.times.spawn).await;
         });
+    }
+}
+
+/// Starts something on this node: it has its pid, and its ties, when this returns.
+pub(super) fn start_here<S: FnOnce(Seat) -> Pid>(
+    node: &Arc<Node>,
+    kind: &Kind,
+    args: Args<'_, S>,
+    ties: Ties,
+    later: &Later,
+) -> Result<Pid, SpawnError> {
+    let options = ties.options(node, later);
+    let started = match args {
+        Args::Typed(start) => node.start_typed(kind, options, ties.kin, start),
+        Args::Named(args) => node.start_named(kind, args, options, ties.kin),
+    };
+    started.map_err(|fault| refused(node.name, kind, fault))
+}
+
+fn refused(node: NodeName, kind: &Kind, fault: SpawnFault) -> SpawnError {
+    let kind = kind.clone();
+    match fault {
+        SpawnFault::UnknownKind => SpawnError::UnknownKind { node, kind },
+        SpawnFault::BadArguments(why) => SpawnError::BadArguments { node, kind, why },
+        SpawnFault::NotAllowed => SpawnError::NotAllowed { node, kind },
+        SpawnFault::NotAmong => SpawnError::NotAmong { node, kind },
+        SpawnFault::Stopping => SpawnError::Stopping { node },
+    }
+}
+
+/// A new actor, and how its function will have ended if that was asked for.
+type Spawned = (Pid, Option<oneshot::Receiver<Outcome>>);
+
+/// What a new actor is made of.
+pub(super) enum Args<'a, S> {
+    /// What starts it here has them as they are.
+    Typed(S),
+    /// Encoded as a MessagePack array.
+    Named(&'a [u8]),
+}
+
+impl<'a> Args<'a, fn(Seat) -> Pid> {
+    pub(super) fn named(args: &'a [u8]) -> Args<'a, fn(Seat) -> Pid> {
+        Args::Named(args)
+    }
+}
+
+/// What is to be heard of a new actor once it has its pid.
+#[derive(Default)]
+pub(super) struct Later {
+    result: Option<(u64, oneshot::Receiver<Outcome>)>,
+    up: Option<(u64, oneshot::Receiver<Outcome>)>,
+}
+
+impl Later {
+    /// Asks for it over the same connection as the order: its loss is the end of all these questions.
+    fn open(node: &Arc<Node>, link: Option<&Arc<Link>>, ties: &Ties, wants_result: bool) -> Later {
+        let ask = || {
+            let (waiter, told) = Waiter::pair();
+            (node.open_question(link.map(|link| &**link), NO_DEADLINE, waiter), told)
+        };
+        Later { result: wants_result.then(ask), up: ties.up.then(ask) }
+    }
+
+    /// It has its pid; waits until it is up, if that was asked for.
+    async fn is_up(self, pid: Pid, kind: &Kind) -> Result<Spawned, SpawnError> {
+        if let Some((_, told)) = self.up {
+            let told = told.await.unwrap_or(Outcome::Lost);
+            up_or_not(told, pid, kind)?;
+        }
+        Ok((pid, self.result.map(|(_, ended)| ended)))
+    }
+
+    fn give_up(self, node: &Node) {
+        for (question, _) in self.result.into_iter().chain(self.up) {
+            node.give_up_question(question);
+        }
     }
 }
 
@@ -411,22 +451,10 @@ fn up_or_not(told: Outcome, pid: Pid, kind: &Kind) -> Result<(), SpawnError> {
     Err(SpawnError::NotUp { pid, kind: kind.clone(), reason })
 }
 
-/// A new actor, and how its function will have ended if that was asked for.
-type Spawned = (Pid, Option<oneshot::Receiver<Outcome>>);
-
-/// What a new actor is made of.
-enum Args {
-    /// Here, as they are.
-    Here(Box<dyn FnOnce(Seat) + Send>),
-    /// Encoded as a MessagePack array.
-    Named(Vec<u8>),
-}
-
-/// Who is tied to a new actor from birth.
+/// How a new actor comes into the world, and who is tied to it from birth.
 #[derive(Clone)]
 pub(crate) struct Ties {
-    link: Option<Arc<Cell>>,
-    monitor: Option<(Arc<Cell>, Ref)>,
+    kin: Kin,
     parent: Option<Pid>,
     /// The group leader of who starts it, if that is a process (P24).
     leader: Option<NodeName>,
@@ -440,18 +468,16 @@ impl Ties {
         let parent = current();
         let leader = parent.as_ref().map(|cell| cell.leader());
         let parent = parent.map(|cell| cell.pid);
-        Ties { link: None, monitor: None, parent, leader, placed: false, up: false }
+        Ties { kin: Kin::default(), parent, leader, placed: false, up: false }
     }
 
     pub(super) fn of(parent: &Arc<Cell>, link: bool, monitor: Option<Ref>, up: bool) -> Ties {
-        Ties {
+        let kin = Kin {
             link: link.then(|| parent.clone()),
             monitor: monitor.map(|monitor| (parent.clone(), monitor)),
-            parent: Some(parent.pid),
-            leader: Some(parent.leader()),
-            placed: false,
-            up,
-        }
+        };
+        let leader = Some(parent.leader());
+        Ties { kin, parent: Some(parent.pid), leader, placed: false, up }
     }
 
     pub(crate) fn link(parent: &Arc<Cell>) -> Ties {
@@ -463,24 +489,18 @@ impl Ties {
         (Ties::of(watcher, false, Some(monitor), false), monitor)
     }
 
-    /// The other ends of the ties, made before any signal of the new actor can come.
-    fn made(&self, node: &Arc<Node>, over: Option<&Arc<Link>>, pid: Pid) {
-        if let Some(parent) = &self.link {
-            node.act_over(parent, over, |life, via, out| match birth_is_late() {
-                true => life.link(pid, out),
-                false => life.linked_from_birth(pid, via, out),
-            });
-        }
-        if let Some((watcher, monitor)) = &self.monitor {
-            node.act_over(watcher, over, |life, via, out| {
-                life.monitoring_from_birth(pid, *monitor, via, out);
-            });
+    fn options(&self, node: &Node, later: &Later) -> SpawnOptions {
+        let Kin { link, monitor } = &self.kin;
+        SpawnOptions {
+            link: link.as_ref().map(|parent| parent.pid).filter(|_| !birth_is_late()),
+            monitor: monitor.as_ref().map(|(watcher, monitor)| (watcher.pid, *monitor)),
+            leader: self.leader.unwrap_or(node.name),
+            result: later.result.as_ref().map(|(question, _)| *question),
+            parent: self.parent,
+            up: later.up.as_ref().map(|(question, _)| *question),
+            placed: self.placed,
         }
     }
-}
-
-fn birth_is_late() -> bool {
-    mutant::is(Mutant::LinkedFromBirthLate)
 }
 
 pub(crate) fn args_of(args: impl Serialize) -> Result<Vec<u8>, SpawnError> {

@@ -1,0 +1,429 @@
+//! The stage of one arbiter: the actors that live there, and who of them has the next turn.
+//!
+//! One task of the arbiter runs them all, each when it became ready, so that putting one there costs a
+//! place in a queue, and wakes the arbiter only if that sleeps. An actor's code never leaves its thread; a
+//! new one comes as the [`Birth`] that makes it there.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures::task::waker_ref;
+
+use super::cell::{Cell, Slice, as_current, classify, lock, set_slice};
+use super::clock::{Alarm, Moment};
+use super::load::RunQueue;
+use crate::term::ExitReason;
+
+/// One arbiter, as others put actors there and wake them.
+pub(crate) struct Stage {
+    /// What it has to do.
+    load: Arc<RunQueue>,
+    ready: Mutex<Ready>,
+    /// It is over, as in there, for who does not want to wait for that.
+    closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Ready {
+    queue: VecDeque<Entry>,
+    /// The arbiter's task, while it waits for somebody to get ready.
+    sleeper: Option<Waker>,
+    /// It is over: nobody has a turn any more.
+    closed: bool,
+}
+
+enum Entry {
+    Turn(Arc<Cell>),
+    Birth(Birth),
+    /// Something of the node's that runs user code once, outside of any actor.
+    Order(Box<dyn FnOnce() + Send>),
+}
+
+/// An actor's code: a future that is polled until it waits, has used up its slice, or is done.
+pub(crate) trait Body: Future<Output = ()> {
+    /// From now on dropping it runs no hook of the user's.
+    fn silence(self: Pin<&mut Self>);
+}
+
+type Code = Pin<Box<dyn Body>>;
+type Make = Box<dyn FnOnce() -> Code + Send>;
+
+/// A new actor on its way to its stage. If that is over first, the actor ends.
+pub(crate) struct Birth {
+    cell: Arc<Cell>,
+    make: Option<Make>,
+}
+
+impl Birth {
+    /// `make` is called in the actor's first turn.
+    pub(crate) fn new<B: Body + 'static>(
+        cell: Arc<Cell>,
+        make: impl FnOnce() -> B + Send + 'static,
+    ) -> Birth {
+        cell.count_as_queued();
+        Birth { cell, make: Some(Box::new(move || Box::pin(make()))) }
+    }
+}
+
+impl Drop for Birth {
+    fn drop(&mut self) {
+        if let Some(make) = self.make.take() {
+            over(&self.cell, (None, Some(make)), ExitReason::Shutdown, false);
+        }
+    }
+}
+
+impl Stage {
+    pub(crate) fn new() -> Stage {
+        Stage { load: Arc::default(), ready: Mutex::default(), closed: AtomicBool::new(false) }
+    }
+
+    /// One that nobody runs, for processes that belong to plain async code.
+    pub(crate) fn nowhere() -> Stage {
+        let ready = Ready { closed: true, ..Ready::default() };
+        Stage { load: Arc::default(), ready: Mutex::new(ready), closed: AtomicBool::new(true) }
+    }
+
+    pub(crate) fn load(&self) -> &Arc<RunQueue> {
+        &self.load
+    }
+
+    /// What runs it, on its arbiter. When that is dropped, it is over.
+    pub(crate) fn opening(self: &Arc<Self>) -> Opening {
+        Opening(self.clone())
+    }
+
+    /// Lets a new actor begin.
+    pub(crate) fn enter(&self, birth: Birth) {
+        self.push(Entry::Birth(birth));
+    }
+
+    /// Lets an actor that lives here have a turn; it is counted already.
+    pub(crate) fn ready(&self, cell: Arc<Cell>) {
+        self.push(Entry::Turn(cell));
+    }
+
+    /// Has something done here, or dropped if it is over.
+    pub(crate) fn order(&self, order: impl FnOnce() + Send + 'static) {
+        self.push(Entry::Order(Box::new(order)));
+    }
+
+    fn push(&self, entry: Entry) {
+        let mut ready = lock(&self.ready);
+        if ready.closed {
+            drop(ready); // what is dropped may end an actor
+            return drop(entry);
+        }
+        ready.queue.push_back(entry);
+        let sleeper = ready.sleeper.take();
+        drop(ready);
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// Takes all who are ready; false if nobody is, then `waker` is woken when somebody gets ready.
+    fn take(&self, into: &mut VecDeque<Entry>, waker: &Waker) -> bool {
+        let mut ready = lock(&self.ready);
+        if ready.queue.is_empty() {
+            ready.sleeper = Some(waker.clone());
+            if ready.queue.capacity() > SPARE_MAX {
+                ready.queue = VecDeque::new();
+            }
+            return false;
+        }
+        std::mem::swap(&mut ready.queue, into);
+        true
+    }
+
+    /// Whether anybody waits for a turn.
+    pub(crate) fn has_ready(&self) -> bool {
+        !lock(&self.ready).queue.is_empty()
+    }
+
+    /// Whether its arbiter has gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        let mut ready = lock(&self.ready);
+        ready.closed = true;
+        let left = std::mem::take(&mut ready.queue);
+        drop(ready);
+        drop(left);
+    }
+}
+
+/// A stage that is about to be run by its arbiter.
+pub(crate) struct Opening(Arc<Stage>);
+
+impl Opening {
+    /// Runs it, on this thread, until that ends.
+    pub(crate) fn run(self) {
+        let (next, players) = (VecDeque::new(), Players::default());
+        actix_rt::spawn(Performance { opening: self, next, players });
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The task that runs all actors of one arbiter.
+struct Performance {
+    opening: Opening,
+    /// Taken out of the shared queue; their turns are next.
+    next: VecDeque<Entry>,
+    players: Players,
+}
+
+impl Future for Performance {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let mut begin = Moment::now();
+        let end = begin.and(SLICE_LENGTH);
+        loop {
+            let Some(entry) = this.next.pop_front() else {
+                if this.opening.0.take(&mut this.next, cx.waker()) {
+                    continue;
+                }
+                if this.next.capacity() > SPARE_MAX {
+                    this.next = VecDeque::new();
+                }
+                return Poll::Pending;
+            };
+            this.run(entry, begin.and(SLICE_LENGTH));
+            begin = Moment::now();
+            if end.is_due_at(begin) || !tokio::task::coop::has_budget_remaining() {
+                // Go on after the arbiter has looked at its timers and sockets: waking at once would let
+                // busy actors keep them waiting for dozens of slices.
+                let mut later = std::pin::pin!(tokio::task::yield_now());
+                let _ = later.as_mut().poll(cx);
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Performance {
+    fn run(&mut self, entry: Entry, until: Alarm) {
+        match entry {
+            Entry::Turn(cell) => {
+                let at = cell.place();
+                let Some(player) = self.players.get_mut(at) else { return };
+                // It may have ended while it was ready, and another may have its place.
+                if Arc::ptr_eq(&player.cell, &cell) && player.turn(cell, None, until).is_ready() {
+                    drop(self.players.remove(at));
+                }
+            }
+            Entry::Birth(mut birth) => {
+                let (cell, make) = (birth.cell.clone(), birth.make.take());
+                let mut player = Player { cell: cell.clone(), code: None };
+                if player.turn(cell, make, until).is_pending() {
+                    let at = self.players.insert(player);
+                    birth.cell.set_place(at);
+                }
+            }
+            Entry::Order(order) => {
+                // A panic is that of a user's `Deserialize`; whoever waits for the order has heard.
+                let _ = catch_unwind(AssertUnwindSafe(order));
+            }
+        }
+    }
+}
+
+impl Drop for Performance {
+    fn drop(&mut self) {
+        self.opening.0.close(); // before those that live here end
+    }
+}
+
+/// One actor, on its own thread.
+struct Player {
+    cell: Arc<Cell>,
+    /// None when it is over.
+    code: Option<Code>,
+}
+
+impl Player {
+    /// Lets it run, in its first turn what makes it. `current` is its cell.
+    fn turn(&mut self, current: Arc<Cell>, make: Option<Make>, until: Alarm) -> Poll<()> {
+        let Player { cell, code } = self;
+        let _turn = cell.start_turn();
+        if cell.is_doomed() {
+            over(cell, (code.take(), make), ExitReason::Normal, false);
+            return Poll::Ready(());
+        }
+        let waker = waker_ref(cell);
+        if cell.rests(&waker) {
+            return Poll::Pending;
+        }
+        let before = as_current(Some(current));
+        set_slice(Slice::Until(until));
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(make) = make {
+                *code = Some(make());
+            }
+            let Some(code) = code else { return Poll::Ready(()) };
+            code.as_mut().poll(&mut Context::from_waker(&waker))
+        }));
+        let spent = matches!(set_slice(Slice::Endless), Slice::Spent);
+        as_current(before);
+
+        let (own, hooks) = match polled {
+            Ok(Poll::Ready(())) => (ExitReason::Normal, true),
+            Err(panic) => (classify(panic), false),
+            Ok(Poll::Pending) if cell.is_doomed() => (ExitReason::Normal, false),
+            Ok(Poll::Pending) => {
+                if spent {
+                    cell.wake(); // it has more to do
+                }
+                return Poll::Pending;
+            }
+        };
+        over(cell, (code.take(), None), own, hooks);
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        // The arbiter is going away; or, if the code is gone, all is over already.
+        if self.code.is_some() {
+            over(&self.cell, (self.code.take(), None), ExitReason::Shutdown, false);
+        }
+    }
+}
+
+/// Ends an actor, and drops its code, or what that was to be made of.
+fn over(cell: &Arc<Cell>, code: (Option<Code>, Option<Make>), own: ExitReason, hooks: bool) {
+    let before = as_current(Some(cell.clone()));
+    cell.end(own, || {
+        // Not inside an unwind, so that a Drop that panics cannot abort the node.
+        let dropped = catch_unwind(AssertUnwindSafe(|| {
+            let (code, _make) = code;
+            if let Some(mut code) = code.filter(|_| !hooks) {
+                code.as_mut().silence();
+            }
+        }));
+        if let Err(panic) = dropped {
+            let reason = classify(panic);
+            slog::warn!(cell.node.log, "panicked while it was dropped";
+                "pid" => %cell.pid, "kind" => %cell.kind, "reason" => %reason);
+        }
+    });
+    as_current(before);
+    cell.count_as_gone();
+}
+
+/// The actors of one arbiter by place: in chunks, so that they grow without a copy and shrink again.
+#[derive(Default)]
+struct Players {
+    chunks: Vec<Chunk>,
+    /// Which chunks have a free place.
+    open: Vec<u32>,
+}
+
+#[derive(Default)]
+struct Chunk {
+    places: Vec<Place>,
+    /// The first free one of those.
+    free: Option<u16>,
+    taken: u16,
+}
+
+enum Place {
+    Taken(Player),
+    /// And which is the next free one.
+    Free(Option<u16>),
+}
+
+impl Players {
+    fn insert(&mut self, player: Player) -> u32 {
+        let at = match self.open.last() {
+            Some(&at) => at,
+            None => {
+                let at = u32::try_from(self.chunks.len()).expect("fewer than 2^40 actors");
+                self.chunks.push(Chunk::default());
+                self.open.push(at);
+                at
+            }
+        };
+        let chunk = &mut self.chunks[at as usize];
+        let place = match chunk.free {
+            Some(place) => {
+                let taken =
+                    std::mem::replace(&mut chunk.places[usize::from(place)], Place::Taken(player));
+                let Place::Free(next) = taken else { unreachable!("it was free") };
+                chunk.free = next;
+                place
+            }
+            None => {
+                chunk.places.push(Place::Taken(player));
+                chunk.places.len() as u16 - 1
+            }
+        };
+        chunk.taken += 1;
+        if chunk.taken == CHUNK {
+            self.open.pop();
+        }
+        at * u32::from(CHUNK) + u32::from(place)
+    }
+
+    fn get_mut(&mut self, at: u32) -> Option<&mut Player> {
+        let chunk = self.chunks.get_mut((at / u32::from(CHUNK)) as usize)?;
+        match chunk.places.get_mut((at % u32::from(CHUNK)) as usize)? {
+            Place::Taken(player) => Some(player),
+            Place::Free(_) => None,
+        }
+    }
+
+    fn remove(&mut self, at: u32) -> Option<Player> {
+        let of = at / u32::from(CHUNK);
+        let chunk = self.chunks.get_mut(of as usize)?;
+        let place = chunk.places.get_mut((at % u32::from(CHUNK)) as usize)?;
+        let Place::Taken(player) = std::mem::replace(place, Place::Free(chunk.free)) else {
+            unreachable!("only who has a place leaves it")
+        };
+        chunk.free = Some((at % u32::from(CHUNK)) as u16);
+        if chunk.taken == CHUNK {
+            self.open.push(of);
+        }
+        chunk.taken -= 1;
+        if chunk.taken == 0 && self.open.last() != Some(&of) {
+            *chunk = Chunk::default(); // the one that is filled next keeps its room
+        }
+        Some(player)
+    }
+}
+
+/// How long one actor may keep its arbiter before the others have a turn, and all of them before the
+/// arbiter looks at its timers and sockets.
+const SLICE_LENGTH: Duration = Duration::from_micros(100);
+/// Places in a chunk.
+const CHUNK: u16 = 256;
+/// Room that an empty queue keeps.
+const SPARE_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_player_is_three_words_and_so_is_its_place() {
+        assert_eq!(size_of::<Player>(), 24);
+        assert_eq!(size_of::<Place>(), 24);
+    }
+}
