@@ -18,12 +18,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::actor::{Accepts, Spawnable};
 use crate::message::RemoteMessage;
 use crate::node::ambient::{ambient_node, decode_at, decoding_node};
-use crate::node::answer::{Asker, Return, encode};
+use crate::node::answer::{Asker, Return};
+use crate::node::cell::current_number;
 use crate::node::inbox::{Asked, decode};
 use crate::node::link::{Link, PushError};
 use crate::node::{Node, Outcome, Waiter};
 use crate::term::{ExitReason, NodeName, Pid, To};
-use crate::wire::{Fault, Head, tag_of};
+use crate::wire::{Draft, Fault, Head, encode, tag_of};
 
 /// The address of an actor `A` on any node of the pool: actix's `Addr`, and more than that a plain
 /// value, which can be sent in messages and arguments.
@@ -84,24 +85,38 @@ impl<A: Spawnable> RemoteAddr<A> {
         A: Accepts<M>,
         M: RemoteMessage,
     {
-        if let Err(why) = self.try_send(message)
-            && let Ok(node) = self.home()
+        if let Ok(node) = self.home()
+            && let Err(why) = tell(&node, &self.pid.into(), message)
         {
             slog::debug!(node.log, "message dropped"; "pid" => %self.pid, "reason" => %why);
+        }
+    }
+
+    /// Waits until a message can go on its way at once; see [`Ctx::ready`](crate::Ctx::ready).
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn ready(&self) {
+        if let Ok(node) = self.home() {
+            ready(&node, &self.pid.into()).await;
         }
     }
 
     /// Sends a message without an answer, and says if it could not be put on its way.
     ///
     /// # Errors
-    /// [`SendError::Exit`] with `NoProc` or `NoConnection` where that is known at once; a message that
-    /// cannot be encoded or is too long.
+    /// [`SendError::Full`] if it would have to wait: then it was not sent; [`SendError::Exit`] with `NoProc` or
+    /// `NoConnection` where that is known at once; a message that cannot be encoded or is too long.
     pub fn try_send<M>(&self, message: M) -> Result<(), SendError>
     where
         A: Accepts<M>,
         M: RemoteMessage,
     {
-        tell(&self.home()?, &self.pid.into(), message)
+        let (node, pid) = (self.home()?, self.pid);
+        if pid.node() != node.name && way_to(&node, &pid.into())?.has_enough(pid.number()) {
+            return Err(SendError::Full { pid });
+        }
+        tell(&node, &pid.into(), message)
     }
 
     /// The same actor as somebody who takes messages `M`.
@@ -178,7 +193,17 @@ where
         To::Pid(pid) => (Some(pid.incarnation()), Head::Message { to: pid.number(), kind: tag }),
         To::Name(name, _) => (None, Head::Named { name, kind: tag }),
     };
-    link.push(life, head, |out| encode(&message, out)).map_err(|why| SendError::not_put(pid, why))
+    link.push(life, current_number(), head, |out| encode(&message, out))
+        .map_err(|why| SendError::not_put(pid, why))
+}
+
+/// Waits until a message to an actor or function process can go on its way at once.
+pub(crate) async fn ready(node: &Arc<Node>, to: &To) {
+    if to.node() != node.name
+        && let Ok(link) = node.link_to(to.node())
+    {
+        link.ready(to.pid().map(Pid::number)).await;
+    }
 }
 
 /// Puts a question to an actor on any node.
@@ -211,7 +236,7 @@ pub(crate) fn ask_here<M: RemoteMessage>(
 pub(crate) fn ask_encoded<R>(node: &Arc<Node>, to: Pid, tag: u32, message: &[u8]) -> Request<R> {
     if to.node() != node.name {
         return ask_there(node, to, tag, |out| {
-            out.extend_from_slice(message);
+            out.own.extend_from_slice(message);
             Ok(())
         });
     }
@@ -228,7 +253,7 @@ fn ask_there<R>(
     node: &Arc<Node>,
     to: Pid,
     tag: u32,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>,
+    write: impl FnOnce(&mut Draft) -> Result<(), rmp_serde::encode::Error>,
 ) -> Request<R> {
     let link = match way_to(node, &to.into()) {
         Ok(link) => link,
@@ -237,7 +262,7 @@ fn ask_there<R>(
     let request = Request::open(node, Some(&link), to);
     let Some((_, question)) = request.put else { return request };
     let head = Head::Request { to: to.number(), kind: tag, question };
-    match link.push(Some(to.incarnation()), head, write) {
+    match link.push(Some(to.incarnation()), current_number(), head, write) {
         Ok(()) => request,
         Err(why) => Request::failed(SendError::not_put(to, why)), // and the request closes the question
     }
@@ -404,6 +429,12 @@ pub enum SendError {
         /// Why not.
         why: String,
     },
+    /// It would have to wait for the connection, or for the actor, which has enough of other nodes' messages waiting.
+    #[error("{pid} has enough waiting: the message was not sent")]
+    Full {
+        /// Who was to be told.
+        pid: Pid,
+    },
     /// Its supervisor has no such child, or does not run it: Erlang's `noproc` for a name that is free.
     #[error("the supervisor runs no child {child:?}")]
     NotRunning {
@@ -437,7 +468,8 @@ impl SendError {
             | SendError::NotAccepted { pid }
             | SendError::Undecodable { pid, .. }
             | SendError::NoAnswer { pid }
-            | SendError::NotSent { pid, .. } => Some(*pid),
+            | SendError::NotSent { pid, .. }
+            | SendError::Full { pid } => Some(*pid),
             SendError::NotRunning { .. } | SendError::NoNode => None,
         }
     }
@@ -452,6 +484,7 @@ impl SendError {
             | SendError::Undecodable { .. }
             | SendError::NoAnswer { .. }
             | SendError::NotSent { .. }
+            | SendError::Full { .. }
             | SendError::NotRunning { .. }
             | SendError::NoNode => None,
         }

@@ -52,6 +52,7 @@ mod log;
 mod macros;
 mod message;
 mod node;
+mod payload;
 mod pool;
 pub mod prelude;
 mod process;
@@ -80,6 +81,7 @@ pub use node::names::NameError;
 pub use node::output::OutputLine;
 pub use node::registry::kinds;
 pub use node::terminal::{OutputFormat, Terminal};
+pub use payload::Payload;
 pub use pool::{
     Attached, Error, FreeNode, Pool, PoolBuilder, PoolError, Running, Spawn, SpawnError,
     SpawnMonitored, StartError, StartEvent, Starting, Watches,

@@ -4,6 +4,7 @@
 use std::any::{Any, type_name};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -17,12 +18,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::actor::Spawnable;
-use crate::addr::{RemoteAddr, tell};
+use crate::addr::{RemoteAddr, ready, tell};
+use crate::core::flow::Word;
 use crate::core::life::Notice;
 use crate::message::{Down, Exited, NodeDown, NodeUp};
 use crate::node::Node;
 use crate::node::answer::Asker;
-use crate::node::cell::{Cell, Mailbox, lock};
+use crate::node::cell::{Cell, Mailbox, lock, must_yield};
 use crate::node::inbox::{Queue, decode_args, log_dropped};
 use crate::node::letter::{Content, Letter};
 use crate::node::names::NameError;
@@ -51,6 +53,8 @@ pub struct Ctx {
 struct More {
     /// Taken out of the shared mailbox, and not received yet.
     taken: VecDeque<Letter>,
+    /// So much of what was taken out last is of other nodes: it counts as waiting until more is taken.
+    from_afar: usize,
     /// Who wants to hear that it is up.
     up: Option<Asker>,
 }
@@ -104,6 +108,15 @@ impl Ctx {
         if let Err(why) = tell(&self.cell.node, &to, message) {
             slog::debug!(self.cell.node.log, "message dropped"; "to" => %to, "reason" => %why);
         }
+    }
+
+    /// Waits until a message to `to` can go on its way at once: neither the connection nor the mailbox there has more than
+    /// enough. For code that sends much in a loop: awaited before each send it keeps what waits small on both sides.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn ready(&self, to: impl Into<To>) {
+        ready(&self.cell.node, &to.into()).await;
     }
 
     /// Sends a message to whoever has this name on its own node: Erlang's `Name ! Message`.
@@ -505,6 +518,11 @@ impl Ctx {
         wanted: &mut impl FnMut(&mut Letter) -> bool,
     ) -> Poll<Result<Letter, ExitReason>> {
         letters(&self.cell).receiver.register(cx.waker());
+        // However much waits, others have their turns, too.
+        if must_yield() && !self.cell.is_plain() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             if let Some(More { taken, .. }) = self.more.as_deref_mut() {
                 while let Some(letter) = taken.get_mut(*seen) {
@@ -516,12 +534,19 @@ impl Ctx {
                 }
             }
             let mut new = VecDeque::new();
-            lock(&letters(&self.cell).queue).swap(&mut new);
+            let dealt_with = self.more.as_deref_mut().map_or(0, |more| take(&mut more.from_afar));
+            let mut queue = lock(&letters(&self.cell).queue);
+            queue.swap(&mut new);
+            let goes_on = queue.dealt_with(dealt_with);
+            drop(queue);
+            if goes_on {
+                self.cell.resume();
+            }
             if new.is_empty() {
                 break;
             }
             let node = &self.cell.node;
-            let taken = &mut self.more.get_or_insert_default().taken;
+            let More { taken, from_afar, .. } = &mut **self.more.get_or_insert_default();
             for waiting in new {
                 match waiting {
                     Waiting::One(Content::Own(signal)) => {
@@ -530,6 +555,7 @@ impl Ctx {
                     }
                     Waiting::One(content) => taken.push_back(Letter::new(content, node.clone())),
                     Waiting::Run(mut run) => {
+                        *from_afar += run.bytes();
                         while let Some(parcel) = run.next() {
                             if parcel.asks() {
                                 continue; // it was refused when it came
@@ -600,11 +626,7 @@ enum Waiting {
 impl Letters {
     /// To the dead it vanishes.
     fn put(&self, content: Content) {
-        self.put_waiting(Waiting::One(content));
-    }
-
-    fn put_waiting(&self, waiting: Waiting) {
-        let put = lock(&self.queue).put(waiting);
+        let put = lock(&self.queue).put(Waiting::One(content));
         drop(put); // out of the lock
     }
 }
@@ -627,12 +649,14 @@ fn letters(cell: &Cell) -> &Letters {
 }
 
 impl Mailbox for Letters {
-    fn push_run(&self, mut run: Run) {
+    fn push_run(&self, mut run: Run) -> Word {
         if run.asks() {
             // A function process has no handler that could answer.
             run.refuse_questions(|tag| Fault::NotAccepted { tag });
         }
-        self.put_waiting(Waiting::Run(run));
+        let bytes = run.bytes();
+        let put = lock(&self.queue).put_from_afar(Waiting::Run(run), bytes);
+        put.unwrap_or(Word::None) // out of the lock
     }
 
     fn push_raw(&self, tag: u32, payload: Bytes, asker: Option<Asker>) {

@@ -15,7 +15,6 @@ use crate::addr::home;
 use crate::core::restart::{Answer, Call};
 use crate::node::Node;
 use crate::node::ambient::decoding_node;
-use crate::node::answer::encode;
 use crate::node::cell::{Cell, current};
 use crate::pool::{Error, Pool, SpawnError, args_of};
 use crate::process::Ctx;
@@ -23,6 +22,7 @@ use crate::term::{
     Args, ChildCount, ChildError, ChildInfo, ChildSpec, ExitReason, Kind, Pid, SpecError,
     Supervisor,
 };
+use crate::wire::encode;
 
 mod child;
 mod letters;

@@ -4,6 +4,7 @@ pub(crate) mod calls;
 pub(crate) mod credit;
 pub(crate) mod differences;
 pub(crate) mod directory;
+pub(crate) mod flow;
 pub(crate) mod fold;
 pub(crate) mod life;
 pub(crate) mod members;

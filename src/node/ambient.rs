@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, Weak};
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::Node;
 use super::cell::{current, lock};
 use super::inbox::decode;
+use crate::wire::sharing;
 
 /// The node that a value without one belongs to: that of the running actor, else the one that was
 /// started last in this OS process.
@@ -22,10 +24,10 @@ pub(crate) fn decoding_node() -> Option<Arc<Node>> {
 
 /// Decodes what has come to this node, to plain async code perhaps: addresses in it belong there, whichever
 /// other nodes this OS process has.
-pub(crate) fn decode_at<T: DeserializeOwned>(node: &Arc<Node>, bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn decode_at<T: DeserializeOwned>(node: &Arc<Node>, bytes: &Bytes) -> Result<T, String> {
     let before = DECODING.replace(Some(node.clone()));
     let _restore = Restore(before); // also if a value's own code panics
-    decode(bytes)
+    sharing(|| bytes.clone(), bytes.len(), || decode(bytes))
 }
 
 struct Restore(Option<Arc<Node>>);

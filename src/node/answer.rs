@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::cell::Cell;
 use super::link::Link;
-use super::{Node, Outcome};
-use crate::wire::{Control, Fault, Head};
+use super::Outcome;
+use crate::wire::{Control, Draft, Fault, Head, encode};
 
 /// The duty to answer one question with an `R`.
 pub(crate) struct Answer<R: Serialize + Send + 'static>(To<R>);
@@ -77,7 +77,7 @@ impl Asker {
 
     fn give<R: Serialize>(mut self, result: &R) {
         if let Some(to) = self.to.take() {
-            to.give(&self.cell.node, |out| encode(result, out));
+            to.give(&self.cell, |out| encode(result, out));
         }
     }
 
@@ -85,7 +85,7 @@ impl Asker {
     /// structs are maps here; serde reads either.
     pub(crate) fn give_named<R: Serialize>(mut self, result: &R) {
         if let Some(to) = self.to.take() {
-            to.give(&self.cell.node, |out| {
+            to.give(&self.cell, |out| {
                 result.serialize(&mut rmp_serde::Serializer::new(out).with_struct_map())
             });
         }
@@ -94,7 +94,7 @@ impl Asker {
     /// Answers with what went wrong.
     pub(crate) fn fail(mut self, fault: Fault) {
         if let Some(to) = self.to.take() {
-            to.fail(&self.cell.node, fault);
+            to.fail_from(&self.cell, fault);
         }
     }
 }
@@ -102,47 +102,43 @@ impl Asker {
 impl Drop for Asker {
     fn drop(&mut self) {
         if let Some(to) = self.to.take() {
-            let node = self.cell.node.clone();
-            self.cell.orphan(move |fault| to.fail(&node, fault));
+            let cell = self.cell.clone();
+            self.cell.orphan(move |fault| to.fail_from(&cell, fault));
         }
     }
 }
 
 impl Return {
+    /// What `cell` answers.
     fn give(
         self,
-        node: &Arc<Node>,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>,
+        cell: &Cell,
+        write: impl FnOnce(&mut Draft) -> Result<(), rmp_serde::encode::Error>,
     ) {
         let Some(link) = &self.link else {
-            let mut bytes = Vec::new();
-            let outcome = match write(&mut bytes) {
-                Ok(()) => Outcome::Reply(bytes.into()),
+            let mut draft = Draft::default();
+            let outcome = match write(&mut draft) {
+                Ok(()) => Outcome::Reply(draft.into_bytes()),
                 Err(why) => Outcome::Failed(Fault::Undecodable(why.to_string())),
             };
-            return node.close_question(self.question, outcome);
+            return cell.node.close_question(self.question, outcome);
         };
         let head = Head::Reply { question: self.question };
-        let put = link.push(None, head, write);
+        let put = link.push(None, cell.pid.number(), head, write);
         if let Err(why) = put {
-            self.fail(node, Fault::Undecodable(format!("the answer cannot be sent: {why}")));
+            let why = format!("the answer cannot be sent: {why}");
+            self.fail_from(cell, Fault::Undecodable(why));
         }
     }
 
-    pub(crate) fn fail(self, node: &Arc<Node>, fault: Fault) {
+    /// Why `cell` does not.
+    fn fail_from(self, cell: &Cell, fault: Fault) {
         match self.link {
             Some(link) => {
-                link.tell(&Control::Failed { question: self.question, fault });
+                let failed = Control::Failed { question: self.question, fault };
+                link.tell_from(cell.pid.number(), &failed);
             }
-            None => node.close_question(self.question, Outcome::Failed(fault)),
+            None => cell.node.close_question(self.question, Outcome::Failed(fault)),
         }
     }
-}
-
-/// Appends `value` to `out` in the compact form: structs are arrays.
-pub(crate) fn encode<T: Serialize + ?Sized>(
-    value: &T,
-    out: &mut Vec<u8>,
-) -> Result<(), rmp_serde::encode::Error> {
-    value.serialize(&mut rmp_serde::Serializer::new(out))
 }

@@ -19,12 +19,14 @@ use super::Node;
 use super::answer::Asker;
 use super::clock::Alarm;
 use super::idle;
+use super::link::Link;
 use super::load::RunQueue;
 use super::run::Run;
 use super::stage::Stage;
+use crate::core::flow::Word;
 use crate::core::life::{Effect, Life, Notice};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
-use crate::wire::{Fault, Signal};
+use crate::wire::{Control, Fault, Signal};
 
 /// One actor, as its node sees it.
 pub(crate) struct Cell {
@@ -58,6 +60,8 @@ struct Rare {
     orphans: Vec<Orphan>,
     /// What has too much of the actor's to send or to show: it rests until none has.
     rests_on: Vec<Arc<dyn Rest>>,
+    /// The connections over which it was said that it has enough.
+    paused: Vec<Arc<Link>>,
     /// The timer that runs from its doom to its end; 0 if none does.
     zombie_watch: u64,
 }
@@ -75,7 +79,7 @@ pub(crate) trait Rest: Send + Sync {
 /// Where an actor's messages wait. Pushing one wakes nobody; the cell does.
 pub(crate) trait Mailbox: Any + Send + Sync {
     /// Messages from another node, still encoded.
-    fn push_run(&self, run: Run);
+    fn push_run(&self, run: Run) -> Word;
     /// A message of this node that is encoded.
     fn push_raw(&self, tag: u32, payload: Bytes, answer: Option<Asker>);
     /// A message of this node, which is not serialised: a `T`, or an [`Asked`](super::inbox::Asked).
@@ -136,8 +140,12 @@ impl Cell {
 
     pub(crate) fn push_run(self: &Arc<Self>, mut run: Run) {
         if !self.is_doomed() {
-            self.mailbox.push_run(run);
+            let from = run.link().clone();
+            let word = self.mailbox.push_run(run);
             self.wake();
+            if word != Word::None {
+                self.pause(&from, word == Word::PauseAgain);
+            }
         } else if run.asks() {
             run.refuse_questions(|_| Fault::Exit(ExitReason::NoProc)); // as below
         }
@@ -158,6 +166,31 @@ impl Cell {
         // Whoever is doomed has its mailbox closed soon; until then what comes is dropped with it.
         self.mailbox.push_typed(self, tag, message);
         self.wake();
+    }
+
+    /// Asks those who send over this connection to pause.
+    fn pause(&self, from: &Arc<Link>, again: bool) {
+        let mut rare = lock(&self.rare);
+        let paused = &mut rare.get_or_insert_default().paused;
+        let new = !paused.iter().any(|link| Arc::ptr_eq(link, from));
+        if new {
+            paused.push(from.clone());
+        }
+        drop(rare);
+        if new || again {
+            from.push_first(&Control::Pause { to: self.pid.number() });
+        }
+        if self.is_doomed() {
+            self.resume(); // it may have ended meanwhile, and resumed nobody
+        }
+    }
+
+    /// Lets those who pause go on.
+    pub(crate) fn resume(&self) {
+        let paused = lock(&self.rare).as_deref_mut().map(|rare| std::mem::take(&mut rare.paused));
+        for link in paused.into_iter().flatten() {
+            link.push_first(&Control::Resume { to: self.pid.number() });
+        }
     }
 
     /// The run queue of its arbiter.
@@ -335,6 +368,11 @@ impl Cell {
         if !rests_on.iter().any(|on| Arc::ptr_eq(on, &full)) {
             rests_on.push(full);
         }
+        drop(rare);
+        // A loop that sends and yields now and then is to do so now.
+        if !matches!(SLICE.get(), Slice::Endless) {
+            SLICE.set(Slice::Spent);
+        }
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
@@ -412,6 +450,7 @@ impl Cell {
         }
         stop();
         self.mailbox.clear();
+        self.resume();
         // CE-1: an actor ends once for everybody else; a zombie's end was told when it was found out.
         if let Some(reason) = ended {
             self.tell_end(reason, effects);
@@ -427,6 +466,7 @@ impl Cell {
             error!(self.node.log, "is a zombie: it does not let go of its thread";
                 "pid" => %self.pid, "kind" => %self.kind, "reason" => %reason);
             self.mailbox.clear();
+            self.resume();
             self.tell_end(reason, effects);
         }
     }
@@ -463,6 +503,11 @@ impl Drop for Turn<'_> {
 /// The actor that runs on this thread at this moment.
 pub(crate) fn current() -> Option<Arc<Cell>> {
     CURRENT.with_borrow(Clone::clone)
+}
+
+/// Its number; 0 if none does.
+pub(crate) fn current_number() -> u64 {
+    CURRENT.with_borrow(|current| current.as_ref().map_or(0, |cell| cell.pid.number()))
 }
 
 /// Whether the running actor has to let go of the thread: it is doomed, or its slice is spent.

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
 use super::incoming::Incoming;
-use super::link::{Link, Phase};
+use super::link::{Link, Parcel, Phase};
 use super::peers::Admission;
 use super::role::RoleEvent;
 use super::sockets::Watched;
@@ -560,10 +560,10 @@ impl Node {
 
 async fn write_frames(node: &Arc<Node>, link: &Arc<Link>, mut to: To) -> String {
     let stalled_max = node.config.times.silence_max;
-    let (mut urgent, mut data) = (Vec::new(), Vec::new());
-    while link.take(&mut urgent, &mut data).await.is_some() {
-        for part in [&mut urgent, &mut data] {
-            let mut rest = &part[..];
+    let mut parcel = Parcel::default();
+    while link.take(&mut parcel).await.is_some() {
+        for part in parcel.parts() {
+            let mut rest = part;
             // A peer that takes nothing is as good as a silent one, and what waits for it only grows.
             while !rest.is_empty() {
                 match timeout(stalled_max, to.write(rest)).await {
@@ -573,7 +573,6 @@ async fn write_frames(node: &Arc<Node>, link: &Arc<Link>, mut to: To) -> String 
                     Err(_) => return format!("took nothing for {stalled_max:?}"),
                 }
             }
-            part.clear();
         }
         // What encrypts keeps up to a record back.
         match timeout(stalled_max, to.flush()).await {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use slog::debug;
 
 use super::answer::Return;
+use super::gate::PATIENCE;
 use super::link::Link;
 use super::role::RoleEvent;
 use super::run::Run;
@@ -56,8 +57,22 @@ impl Node {
             Control::Bye => {} // its connection's reader ends with it
             Control::Output { pid, stream, line } => self.show(link, pid, stream, line),
             Control::Shown { lines, bytes } => self.on_shown(link, lines, bytes),
+            Control::Pause { to } => self.on_pause(link, to),
+            Control::Resume { to } => link.resume(to),
             Control::Relay { peer, stream, what } => self.on_relay(link, peer, stream, what),
         }
+    }
+
+    /// An actor of the peer's has enough.
+    fn on_pause(self: &Arc<Self>, link: &Arc<Link>, to: u64) {
+        let Some(gate) = link.pause(to) else { return };
+        let (node, link) = (self.clone(), link.clone());
+        self.in_time(PATIENCE, move || {
+            if link.give_up(to, &gate) {
+                let pid = format!("{}:{to}", link.peer);
+                debug!(node.log, "takes nothing: senders wait no longer"; "pid" => pid);
+            }
+        });
     }
 
     /// Messages for the actor of this number have come, and questions if it `asks`.

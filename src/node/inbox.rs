@@ -22,10 +22,11 @@ use super::cell::{Cell, Mailbox, current, lock, must_yield};
 use super::letter::{Content, Letter};
 use super::run::{Parcel, Run};
 use super::stage::Body;
+use crate::core::flow::{Inflow, Word};
 use crate::core::life::Notice;
 use crate::message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
 use crate::term::Ref;
-use crate::wire::{Fault, Signal, Up, from_bytes, short_name, tag_of};
+use crate::wire::{Fault, Signal, Up, from_bytes, sharing, short_name, tag_of};
 
 /// The mailbox of an actor `A`.
 pub(crate) struct Inbox<A: Actor> {
@@ -65,6 +66,8 @@ impl<A, C> Default for HandlersOf<A, C> {
 /// What waits; once closed it takes nothing more, so that nothing outlives its actor in there.
 pub(crate) struct Queue<T> {
     items: VecDeque<T>,
+    /// What of it is of other nodes.
+    inflow: Inflow,
     closed: bool,
 }
 
@@ -124,8 +127,10 @@ where
 }
 
 impl<A: Actor<Context: AsyncContext<A>>> Mailbox for Arc<Inbox<A>> {
-    fn push_run(&self, run: Run) {
-        self.put(Item::Run(run));
+    fn push_run(&self, run: Run) -> Word {
+        let bytes = run.bytes();
+        let put = lock(&self.queue).put_from_afar(Item::Run(run), bytes);
+        put.unwrap_or(Word::None) // out of the lock: what is refused may answer its asker
     }
 
     fn push_raw(&self, tag: u32, payload: Bytes, answer: Option<Asker>) {
@@ -341,7 +346,10 @@ impl<A: Actor<Context: AsyncContext<A>>> ActorFuture<A> for Drain<A> {
                     Item::Run(mut run) => {
                         if let Some(parcel) = run.next() {
                             this.inbox.open(&run, parcel, act, ctx);
-                            rest = (!run.is_empty()).then_some(run);
+                        }
+                        match run.is_empty() {
+                            true => this.inbox.dealt_with(run.bytes()),
+                            false => rest = Some(run),
                         }
                     }
                     item => this.inbox.deliver(item, act, ctx),
@@ -397,11 +405,24 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
         }
     }
 
+    /// So many bytes of other nodes' messages are handled.
+    fn dealt_with(&self, bytes: usize) {
+        if lock(&self.queue).dealt_with(bytes)
+            && let Some(cell) = current()
+        {
+            cell.resume();
+        }
+    }
+
     /// A message of another node.
     fn open(&self, run: &Run, parcel: Parcel, act: &mut A, ctx: &mut A::Context) {
         let (tag, answer) = (parcel.tag, run.asker(&parcel));
         match self.accepted.by_tag.get(&tag) {
-            Some(entry) => (entry.raw)(act, ctx, run.payload(&parcel), answer),
+            Some(entry) => {
+                let payload = run.payload(&parcel);
+                let handle = || (entry.raw)(act, ctx, payload, answer);
+                sharing(|| run.share(&parcel), payload.len(), handle);
+            }
             None => self.not_accepted(tag, run.share(&parcel), answer, act, ctx),
         }
     }
@@ -445,6 +466,17 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// The same of messages of another node, which are so long. Says what to tell who has sent them.
+    pub(crate) fn put_from_afar(&mut self, item: T, bytes: usize) -> Result<Word, T> {
+        self.put(item)?;
+        Ok(self.inflow.came(bytes))
+    }
+
+    /// So much of them was taken out and dealt with. Whether those who sent it may go on.
+    pub(crate) fn dealt_with(&mut self, bytes: usize) -> bool {
+        self.inflow.went(bytes)
+    }
+
     /// Swaps what waits for an empty queue that has room.
     pub(crate) fn swap(&mut self, with: &mut VecDeque<T>) {
         std::mem::swap(&mut self.items, with);
@@ -464,7 +496,7 @@ impl<T> Queue<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Queue<T> {
-        Queue { items: VecDeque::new(), closed: false }
+        Queue { items: VecDeque::new(), inflow: Inflow::default(), closed: false }
     }
 }
 

@@ -10,7 +10,7 @@ use super::Node;
 use super::Outcome;
 use super::link::Link;
 use super::run::{Origin, Run};
-use crate::wire::{Body, Control, Cut, Head, PREFIX_BYTES, cut, read_body};
+use crate::wire::{Body, Control, Cut, Head, PREFIX_BYTES, cut, frame_prefix, read_body};
 
 /// What was read of a connection and is not understood yet.
 pub(crate) struct Incoming {
@@ -20,6 +20,8 @@ pub(crate) struct Incoming {
     /// A long frame that has begun: its length with the prefix, and what is there of it. It is read to where
     /// it stays.
     long: Option<(usize, Vec<u8>)>,
+    /// A body that comes in pieces: its length, and what is there of it.
+    pieces: Option<(usize, Vec<u8>)>,
     /// How much is read at once.
     room: usize,
     origin: Arc<Origin>,
@@ -37,7 +39,8 @@ impl Incoming {
     /// `read` has come with the greeting.
     pub(crate) fn new(node: Arc<Node>, link: Arc<Link>, read: Vec<u8>) -> Incoming {
         let origin = Arc::new(Origin { link: link.clone(), tags: Vec::new() });
-        Incoming { node, link, read, long: None, room: READ_BYTES_MIN, origin }
+        let room = READ_BYTES_MIN;
+        Incoming { node, link, read, long: None, pieces: None, room, origin }
     }
 
     /// Where to put what is read next: there is spare room in it, of at most what may be read at once.
@@ -135,6 +138,7 @@ impl Incoming {
                 }
                 Body::Letter { head: Head::Reply { .. }, .. }
                 | Body::Control(_)
+                | Body::Piece { .. }
                 | Body::Type { .. } => (None, false),
             };
             match (&mut batch, to) {
@@ -184,10 +188,43 @@ impl Incoming {
                 }
                 tags.push(tag);
             }
+            Body::Piece { whole, piece } => {
+                if let Some(frame) = self.take_piece(whole, piece)? {
+                    let frame = Bytes::from(frame);
+                    // No pieces of pieces: each would cost stack.
+                    if let Ok(Body::Piece { .. }) = read_body(&frame[PREFIX_BYTES..]) {
+                        return Err("a piece of a piece".to_owned());
+                    }
+                    self.frames(&frame, Some(&frame))?;
+                }
+            }
             Body::Control(Control::Bye) => return Err("it left".to_owned()),
             Body::Control(control) => self.node.on_control(&self.link, control),
         }
         Ok(())
+    }
+
+    /// Puts the pieces of a body together; the frame, once it is whole.
+    fn take_piece(&mut self, whole: Option<u64>, piece: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        if let Some(whole) = whole {
+            let max = self.node.config.frame_bytes_max;
+            let fits = usize::try_from(whole).ok().filter(|whole| *whole <= max);
+            let (Some(whole), None) = (fits, &self.pieces) else {
+                return Err(format!("a body of {whole} bytes in pieces"));
+            };
+            let mut frame = frame_prefix(whole).to_vec();
+            frame.reserve_exact(whole.min(RESERVE_BYTES));
+            self.pieces = Some((whole + PREFIX_BYTES, frame));
+        }
+        let Some((bytes, frame)) = &mut self.pieces else {
+            return Err("a piece of nothing".to_owned());
+        };
+        if piece.len() > *bytes - frame.len() {
+            return Err("more pieces than were announced".to_owned());
+        }
+        frame.extend_from_slice(piece);
+        let whole = frame.len() == *bytes;
+        Ok(self.pieces.take_if(|_| whole).map(|(_, frame)| frame))
     }
 
     fn known(&self, kind: u32) -> Result<(), String> {

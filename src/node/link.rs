@@ -5,25 +5,29 @@
 //! next write. Heartbeats and load reports go ahead of data; exits do not, because they must not
 //! overtake what their actor sent before (rule O6).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::task::waker;
 use tokio::sync::Notify;
 
-use super::cell::{Rest, current, lock};
+use super::cell::{Cell, Rest, current, lock};
+use super::gate::Gate;
 use super::idle;
+use super::lane::{LONG_BYTES, Lane};
 use super::outlet::Outlet;
 use super::socket::Socket;
 use super::sockets::Sockets;
 use crate::core::credit::Tally;
 use crate::term::{Incarnation, NodeName, Via};
-use crate::wire::{Control, Head, PREFIX_BYTES, TooLong, frame, frame_control, frame_type};
+use crate::wire::{Control, Draft, Head, PREFIX_BYTES, TooLong, frame, frame_control, frame_type};
 
 /// A connection to another node: being made, up, or lost. A lost one never comes back; its successor
 /// is another link.
@@ -54,8 +58,11 @@ pub(crate) struct Link {
 struct Out {
     phase: Phase,
     /// Heartbeats and load: first in the next write.
-    urgent: Vec<u8>,
-    data: Vec<u8>,
+    urgent: Draft,
+    /// Short frames.
+    data: Draft,
+    /// Long ones, and those that must not overtake them.
+    lane: Lane,
     /// While the connection is being made: where in `data` a frame lies, and which life of the peer it
     /// is meant for.
     meant: Vec<(Range<usize>, Incarnation)>,
@@ -64,29 +71,63 @@ struct Out {
     writing: bool,
     /// The tasks that rest until the writer has taken the data.
     resting: Vec<Waker>,
+    /// The mailboxes of the peer that have enough, by the number of their actor.
+    gates: HashMap<u64, Arc<Gate>>,
 }
 
 /// The types of messages that were sent over a connection, each with its number there.
 #[derive(Default)]
 struct Kinds {
-    numbers: HashMap<u32, u32>,
-    /// Tag and number of the last one.
-    last: Option<(u32, u32)>,
+    known: HashMap<u32, Known>,
+    last: Option<(u32, Known)>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    number: u32,
+    /// The last one of it was long.
+    long: bool,
 }
 
 impl Kinds {
-    /// The number of the type with this tag, and whether it is to be said first.
-    fn number(&mut self, tag: u32) -> (u32, bool) {
-        if let Some((last, number)) = self.last
+    /// What is known of the type with this tag, and whether its number is to be said first.
+    fn look_up(&mut self, tag: u32) -> (Known, bool) {
+        if let Some((last, known)) = self.last
             && last == tag
         {
-            return (number, false);
+            return (known, false);
         }
-        let next = u32::try_from(self.numbers.len()).expect("fewer types than that");
-        let number = *self.numbers.entry(tag).or_insert(next);
-        self.last = Some((tag, number));
-        (number, number == next)
+        let next = u32::try_from(self.known.len()).expect("fewer types than that");
+        let known = *self.known.entry(tag).or_insert(Known { number: next, long: false });
+        self.last = Some((tag, known));
+        (known, known.number == next)
     }
+
+    fn note(&mut self, tag: u32, long: bool) {
+        if let Some(known) = self.known.get_mut(&tag) {
+            known.long = long;
+            self.last = Some((tag, *known));
+        }
+    }
+}
+
+/// What is to be sent, as far as the buffer has to know.
+struct Sending {
+    /// Which life of the peer it is meant for; none: whichever there is.
+    life: Option<Incarnation>,
+    /// Whose order it is part of: the number of the actor that sends it, 0 for the node itself.
+    from: u64,
+    /// Who it is for, where that is one that may have enough.
+    to: Option<u64>,
+    /// The tag of its type, if it has one.
+    tag: Option<u32>,
+}
+
+/// Too much was sent.
+struct Full {
+    bytes: usize,
+    /// Of whom; none if it is too much for the connection.
+    gate: Option<Arc<Gate>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,12 +156,14 @@ impl Link {
             frame_bytes_max,
             out: Mutex::new(Out {
                 phase,
-                urgent: Vec::new(),
-                data: Vec::new(),
+                urgent: Draft::default(),
+                data: Draft::default(),
+                lane: Lane::default(),
                 meant: Vec::new(),
                 kinds: Kinds::default(),
                 writing: false,
                 resting: Vec::new(),
+                gates: HashMap::new(),
             }),
             written: Notify::new(),
             drained: Notify::new(),
@@ -135,35 +178,104 @@ impl Link {
     }
 
     /// Puts a message for an actor of this life of the peer on its way; an answer is for whichever life
-    /// asked. `kind` in the head is the type's tag. The actor that sends over a full link rests after its turn.
+    /// asked. `kind` in the head is the type's tag. `from` is the number of who sends it. The actor that sends over
+    /// a full link, or to one that has enough, rests after its turn; far too much of it holds its thread.
     pub(crate) fn push(
         self: &Arc<Self>,
         life: Option<Incarnation>,
-        mut head: Head<'_>,
-        payload: impl FnOnce(&mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>,
+        from: u64,
+        head: Head<'_>,
+        payload: impl FnOnce(&mut Draft) -> Result<(), rmp_serde::encode::Error>,
     ) -> Result<(), PushError> {
         let max = self.frame_bytes_max;
-        let full = self.put(life, |out, kinds| {
-            if let Head::Message { kind, .. }
-            | Head::Request { kind, .. }
-            | Head::Named { kind, .. } = &mut head
-            {
-                let (number, new) = kinds.number(*kind);
-                if new {
-                    frame_type(out, number, *kind);
-                }
-                *kind = number;
-            }
-            let start = out.len();
-            frame(out, max, head, payload)
+        let (to, tag) = match head {
+            Head::Message { to, kind } | Head::Request { to, kind, .. } => (Some(to), Some(kind)),
+            Head::Named { kind, .. } => (None, Some(kind)),
+            Head::Reply { .. } => (None, None),
+        };
+        let put = self.put(Sending { life, from, to, tag }, |out, number| {
+            frame(out, max, head.of_kind(number), payload)
                 .map_err(PushError::Encode)?
-                .map_err(|long| PushError::TooLong(long, max))?;
-            Ok(start)
+                .map_err(|long| PushError::TooLong(long, max))
         })?;
-        if full && let Some(cell) = current() {
-            cell.rest_on(self.clone());
+        let Some(Full { bytes, gate }) = put else { return Ok(()) };
+        let cell = current();
+        if let Some(cell) = &cell {
+            cell.rest_on(gate.clone().map_or(self.clone() as Arc<dyn Rest>, |gate| gate));
+        }
+        match gate {
+            Some(gate) if gate.count(bytes) => {
+                self.flush();
+                gate.hold(cell.as_deref());
+            }
+            None if bytes > OVERFULL_BYTES => self.hold(cell.as_deref()),
+            _ => {}
         }
         Ok(())
+    }
+
+    /// Keeps this thread until the writer has taken what waits, its actor is doomed, or nothing goes for too long.
+    fn hold(self: &Arc<Self>, cell: Option<&Cell>) {
+        loop {
+            let taken = Arc::<Gate>::default();
+            self.flush();
+            if !self.is_full(&waker(taken.clone())) || !taken.hold(cell) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until a message, to the actor of this number, can go on its way: neither it nor the connection has enough.
+    pub(crate) async fn ready(&self, to: Option<u64>) {
+        loop {
+            let gate = to.and_then(|to| lock(&self.out).gates.get(&to).cloned());
+            match gate {
+                Some(gate) => gate.opened().await,
+                None => break,
+            }
+        }
+        poll_fn(|cx| match self.is_full(cx.waker()) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// Whether a message to that actor would have to wait.
+    pub(crate) fn has_enough(&self, to: u64) -> bool {
+        let out = lock(&self.out);
+        out.phase != Phase::Lost && (out.is_full() || out.gates.contains_key(&to))
+    }
+
+    /// The mailbox of this actor has enough. Returns its gate, if that is new.
+    pub(crate) fn pause(&self, to: u64) -> Option<Arc<Gate>> {
+        let mut out = lock(&self.out);
+        if out.phase == Phase::Lost || out.gates.contains_key(&to) {
+            return None;
+        }
+        let gate = Arc::<Gate>::default();
+        out.gates.insert(to, gate.clone());
+        Some(gate)
+    }
+
+    /// It takes more.
+    pub(crate) fn resume(&self, to: u64) {
+        let gate = lock(&self.out).gates.remove(&to);
+        if let Some(gate) = gate {
+            gate.open();
+        }
+    }
+
+    /// It has taken nothing for too long: nobody waits at this gate any longer. False if it was opened before.
+    pub(crate) fn give_up(&self, to: u64, gate: &Arc<Gate>) -> bool {
+        let mut out = lock(&self.out);
+        let closed = out.gates.get(&to).is_some_and(|kept| Arc::ptr_eq(kept, gate));
+        if closed {
+            out.gates.remove(&to);
+        }
+        drop(out);
+        gate.open();
+        closed
     }
 
     /// Puts a signal to an actor of this life of the peer on its way, in order with messages.
@@ -172,12 +284,17 @@ impl Link {
         life: Incarnation,
         signal: &Control,
     ) -> Result<(), PushError> {
-        self.put_control(Some(life), signal)
+        self.put_control(Some(life), 0, signal)
     }
 
     /// Puts a control frame on its way, in order with messages.
     pub(crate) fn push_control(self: &Arc<Self>, control: &Control) -> Result<(), PushError> {
-        self.put_control(None, control)
+        self.put_control(None, 0, control)
+    }
+
+    /// The same in the name of the actor of this number: in order with what that has sent.
+    pub(crate) fn tell_from(self: &Arc<Self>, from: u64, control: &Control) {
+        let _ = self.put_control(None, from, control); // to a peer that is lost it vanishes
     }
 
     /// The same; to a peer that is lost it vanishes.
@@ -188,14 +305,20 @@ impl Link {
     fn put_control(
         self: &Arc<Self>,
         life: Option<Incarnation>,
+        from: u64,
         control: &Control,
     ) -> Result<(), PushError> {
         let max = self.frame_bytes_max;
+        let from = match control {
+            Control::Signal { signal, .. } | Control::SignalNamed { signal, .. } => {
+                signal.from().number()
+            }
+            _ => from,
+        };
         let put = |control: &Control| {
-            self.put(life, |out, _| {
-                let start = out.len();
-                frame_control(out, max, control).map_err(|long| PushError::TooLong(long, max))?;
-                Ok(start)
+            let sending = Sending { life, from, to: None, tag: None };
+            self.put(sending, |out, _| {
+                frame_control(out, max, control).map_err(|long| PushError::TooLong(long, max))
             })
         };
         // LI-1: whoever waits for an end or an answer hears of it, if not in full.
@@ -209,52 +332,117 @@ impl Link {
         }
     }
 
-    /// Appends a frame; whether so much waits now that senders should rest. `write` says where the frame begins.
+    /// Appends a frame; how much waits now, if it is so much that senders should rest, or how much of it for an
+    /// actor that has enough. `write` gets the number of the frame's type.
     fn put(
         self: &Arc<Self>,
-        life: Option<Incarnation>,
-        write: impl FnOnce(&mut Vec<u8>, &mut Kinds) -> Result<usize, PushError>,
-    ) -> Result<bool, PushError> {
-        let mut out = lock(&self.out);
+        sending: Sending,
+        write: impl FnOnce(&mut Draft, u32) -> Result<(), PushError>,
+    ) -> Result<Option<Full>, PushError> {
+        let Sending { life, from, to, tag } = sending;
+        let mut locked = lock(&self.out);
+        let out = &mut *locked;
         match (out.phase, life) {
             (Phase::Lost, _) => return Err(PushError::Lost),
             (Phase::Up(up), Some(life)) if up != life => return Err(PushError::OtherLife),
             (Phase::Up(_) | Phase::Connecting, _) => {}
         }
-        let Out { data, kinds, .. } = &mut *out;
-        let before = data.len();
-        let start = write(data, kinds)?;
+        let was_empty = out.data.own.is_empty() && out.lane.is_empty();
+        let known = tag.map(|tag| {
+            let (known, new) = out.kinds.look_up(tag);
+            if new {
+                frame_type(&mut out.data, known.number, tag);
+            }
+            known
+        });
+        let number = known.map_or(0, |known| known.number);
+        let start = out.data.own.len();
+        let waits = out.lane.has_of(from);
+        let (bytes, in_lane) = if waits || known.is_some_and(|known| known.long) {
+            let mut draft = Draft::default();
+            write(&mut draft, number)?;
+            let bytes = draft.len();
+            let long = bytes > LONG_BYTES;
+            if waits || long {
+                out.lane.push(from, life, draft);
+            } else {
+                out.data.own.extend_from_slice(&draft.into_bytes());
+            }
+            if let Some(tag) = tag.filter(|_| !long) {
+                out.kinds.note(tag, false);
+            }
+            (bytes, waits || long)
+        } else {
+            write(&mut out.data, number)?;
+            let bytes = out.data.own.len() - start;
+            if bytes > LONG_BYTES || !out.data.taken.is_empty() {
+                let own = out.data.own.split_off(start);
+                let taken = out.data.taken.drain(..).map(|(at, part)| (at - start, part)).collect();
+                let draft = Draft { own, taken };
+                let bytes = draft.len();
+                let long = bytes > LONG_BYTES;
+                if long {
+                    out.lane.push(from, life, draft);
+                } else {
+                    out.data.own.extend_from_slice(&draft.into_bytes());
+                }
+                if let Some(tag) = tag.filter(|_| long) {
+                    out.kinds.note(tag, true);
+                }
+                (bytes, long)
+            } else {
+                (bytes, false)
+            }
+        };
         if out.phase == Phase::Connecting
+            && !in_lane
             && let Some(life) = life
         {
-            let end = out.data.len();
+            let end = out.data.own.len();
             out.meant.push((start..end, life));
         }
-        let bytes = out.data.len();
-        drop(out);
-        self.unsent(before, bytes);
-        Ok(bytes > FULL_BYTES)
+        // Whoever sends little does not rest for those that send much.
+        let waiting = if in_lane { out.lane.bytes() } else { out.data.own.len() };
+        let gate = match to {
+            Some(to) if !out.gates.is_empty() => out.gates.get(&to).cloned(),
+            _ => None,
+        };
+        drop(locked);
+        self.unsent(was_empty, waiting);
+        Ok(match gate {
+            Some(gate) => Some(Full { bytes, gate: Some(gate) }),
+            None => (waiting > FULL_BYTES).then_some(Full { bytes: waiting, gate: None }),
+        })
     }
 
-    /// Something was put behind what was there `before`.
-    fn unsent(self: &Arc<Self>, before: usize, bytes: usize) {
+    /// Something was put into the buffer, which was empty or not; so much is in there now.
+    fn unsent(self: &Arc<Self>, was_empty: bool, bytes: usize) {
         match self.socket.get() {
             Some(_) => idle::unsent(self, bytes),
-            None if before == 0 => self.written.notify_one(),
+            None if was_empty => self.written.notify_one(),
             None => {}
         }
     }
 
-    /// Puts a control frame ahead of everything that waits.
+    /// Puts a control frame ahead of everything that waits. To a peer that takes nothing it vanishes: that gets no
+    /// heap of heartbeats.
     pub(crate) fn push_urgent(self: &Arc<Self>, control: &Control) {
+        self.put_urgent(control, URGENT_BYTES_MAX);
+    }
+
+    /// The same, and it does not vanish.
+    pub(crate) fn push_first(self: &Arc<Self>, control: &Control) {
+        self.put_urgent(control, usize::MAX);
+    }
+
+    fn put_urgent(self: &Arc<Self>, control: &Control, waiting_max: usize) {
         let mut out = lock(&self.out);
-        // A peer that takes nothing gets no heap of heartbeats.
-        if out.phase == Phase::Lost || out.urgent.len() > URGENT_BYTES_MAX {
+        if out.phase == Phase::Lost || out.urgent.own.len() > waiting_max {
             return;
         }
         let _ = frame_control(&mut out.urgent, self.frame_bytes_max, control);
         drop(out);
-        self.unsent(0, 0);
+        self.unsent(true, 0);
     }
 
     /// It goes over this socket from now on.
@@ -278,25 +466,26 @@ impl Link {
 
     /// Whether there is something to be sent.
     pub(super) fn has_waiting(&self) -> bool {
-        let out = lock(&self.out);
-        !out.urgent.is_empty() || !out.data.is_empty()
+        lock(&self.out).has_waiting()
     }
 
-    /// Takes what waits for empty buffers with room; false if nothing does. Who calls it has written what it
-    /// took before.
-    pub(super) fn take_waiting(&self, urgent: &mut Vec<u8>, data: &mut Vec<u8>) -> bool {
+    /// Takes what waits, in parts that are to be written one after the other; false if nothing does. Who calls it
+    /// has written what it took before.
+    pub(super) fn take_waiting(&self, parcel: &mut Parcel) -> bool {
         let mut out = lock(&self.out);
-        out.writing = !out.urgent.is_empty() || !out.data.is_empty();
+        parcel.clear();
+        out.writing = out.has_waiting();
         if !out.writing {
             drop(out);
             self.drained.notify_waiters();
             return false;
         }
-        std::mem::swap(&mut out.urgent, urgent);
-        std::mem::swap(&mut out.data, data);
-        if out.data.capacity() > SPARE_BYTES_MAX {
-            out.data = Vec::new();
+        std::mem::swap(&mut out.urgent.own, &mut parcel.urgent);
+        std::mem::swap(&mut out.data.own, &mut parcel.data);
+        if out.data.own.capacity() > SPARE_BYTES_MAX {
+            out.data.own = Vec::new();
         }
+        out.lane.take(&mut parcel.long);
         let resting = std::mem::take(&mut out.resting);
         drop(out);
         for waker in resting {
@@ -313,12 +502,12 @@ impl Link {
     }
 
     /// Waits until there is something to write, and takes it; none once the link is lost.
-    pub(crate) async fn take(&self, urgent: &mut Vec<u8>, data: &mut Vec<u8>) -> Option<()> {
+    pub(crate) async fn take(&self, parcel: &mut Parcel) -> Option<()> {
         loop {
             if self.phase() == Phase::Lost {
                 return None;
             }
-            if self.take_waiting(urgent, data) {
+            if self.take_waiting(parcel) {
                 return Some(());
             }
             self.written.notified().await;
@@ -332,7 +521,7 @@ impl Link {
             drained.as_mut().enable();
             {
                 let out = lock(&self.out);
-                let done = out.urgent.is_empty() && out.data.is_empty() && !out.writing;
+                let done = !out.has_waiting() && !out.writing;
                 if done || out.phase == Phase::Lost {
                     return;
                 }
@@ -361,11 +550,13 @@ impl Link {
             .into_iter()
             .rev()
             .map(|(at, life)| {
-                let frame = Bytes::from_iter(out.data.drain(at));
+                let frame = Bytes::from_iter(out.data.own.drain(at));
                 (life, frame.slice(PREFIX_BYTES..))
             })
             .collect();
         former.reverse();
+        let long = out.lane.of_other_lives(incarnation);
+        former.extend(long.into_iter().map(|(life, frame)| (life, frame.slice(PREFIX_BYTES..))));
         Some(former)
     }
 
@@ -373,13 +564,18 @@ impl Link {
     pub(crate) fn set_lost(&self) -> bool {
         let mut out = lock(&self.out);
         let before = std::mem::replace(&mut out.phase, Phase::Lost);
-        out.urgent = Vec::new();
-        out.data = Vec::new();
+        out.urgent = Draft::default();
+        out.data = Draft::default();
+        out.lane.clear();
         out.meant = Vec::new();
         let resting = std::mem::take(&mut out.resting);
+        let gates = std::mem::take(&mut out.gates);
         drop(out);
         for waker in resting {
             waker.wake();
+        }
+        for gate in gates.into_values() {
+            gate.open();
         }
         self.outlet.close();
         self.written.notify_one();
@@ -437,10 +633,41 @@ impl Link {
     }
 }
 
+impl Out {
+    fn has_waiting(&self) -> bool {
+        !self.urgent.own.is_empty() || !self.data.own.is_empty() || !self.lane.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.data.own.len() > FULL_BYTES || self.lane.bytes() > FULL_BYTES
+    }
+}
+
+/// What is written at once: first this, then that, then the parts of long frames.
+#[derive(Default)]
+pub(crate) struct Parcel {
+    pub(crate) urgent: Vec<u8>,
+    pub(crate) data: Vec<u8>,
+    pub(crate) long: VecDeque<Bytes>,
+}
+
+impl Parcel {
+    /// What is left of it.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        [&self.urgent[..], &self.data[..]].into_iter().chain(self.long.iter().map(|part| &part[..]))
+    }
+
+    fn clear(&mut self) {
+        self.urgent.clear();
+        self.data.clear();
+        self.long.clear();
+    }
+}
+
 impl Rest for Link {
     fn is_full(&self, waker: &Waker) -> bool {
         let mut out = lock(&self.out);
-        let full = out.phase != Phase::Lost && out.data.len() > FULL_BYTES;
+        let full = out.phase != Phase::Lost && out.is_full();
         if full && !out.resting.iter().any(|w| w.will_wake(waker)) {
             out.resting.push(waker.clone());
         }
@@ -467,6 +694,8 @@ fn millis(time: Duration) -> u64 {
 
 /// More than this waiting makes senders rest.
 const FULL_BYTES: usize = 1 << 20;
+/// More than this holds their threads.
+const OVERFULL_BYTES: usize = 4 << 20;
 /// A buffer that grew beyond this is given back.
 const SPARE_BYTES_MAX: usize = 4 << 20;
 const URGENT_BYTES_MAX: usize = 64 << 10;
@@ -481,8 +710,8 @@ mod tests {
     fn a_frame_whose_value_panics_leaves_nothing_in_the_buffer_li2() {
         let link = connecting(1 << 20);
         let panicking = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            link.push(None, Head::Reply { question: 1 }, |out| {
-                out.push(0xC0);
+            link.push(None, 0, Head::Reply { question: 1 }, |out| {
+                out.own.push(0xC0);
                 panic!("this value does not want to be sent");
             })
         }));
@@ -496,13 +725,14 @@ mod tests {
     fn frames_for_a_former_life_do_not_reach_the_next() {
         let link = connecting(1 << 20);
         let payload = |text: &'static [u8]| {
-            |out: &mut Vec<u8>| {
-                out.extend_from_slice(text);
+            |out: &mut Draft| {
+                out.own.extend_from_slice(text);
                 Ok(())
             }
         };
-        link.push(Some(OLD), Head::Request { to: 1, kind: 2, question: 7 }, payload(b"a")).unwrap();
-        link.push(Some(NEW), Head::Message { to: 1, kind: 2 }, payload(b"b")).unwrap();
+        link.push(Some(OLD), 5, Head::Request { to: 1, kind: 2, question: 7 }, payload(b"a"))
+            .unwrap();
+        link.push(Some(NEW), 5, Head::Message { to: 1, kind: 2 }, payload(b"b")).unwrap();
         link.push_signal(OLD, &exit(ExitReason::Kill)).unwrap();
         link.push_control(&Control::Bye).unwrap();
 
@@ -540,8 +770,8 @@ mod tests {
     fn a_payload_that_panics_leaves_no_half_of_a_frame() {
         let link = connecting(1 << 10);
         let push = std::panic::AssertUnwindSafe(|| {
-            let _ = link.push(None, Head::Reply { question: 1 }, |out| {
-                out.push(1);
+            let _ = link.push(None, 0, Head::Reply { question: 1 }, |out| {
+                out.own.push(1);
                 panic!("a Serialize of the user's");
             });
         });
@@ -567,9 +797,10 @@ mod tests {
 
     /// What the writer would send.
     fn waiting(link: &Link) -> Vec<Body<'static>> {
-        let (mut urgent, mut data) = (Vec::new(), Vec::new());
-        futures::executor::block_on(link.take(&mut urgent, &mut data)).unwrap();
-        let (mut rest, mut sent) = (&*data.leak(), Vec::new());
+        let mut parcel = Parcel::default();
+        futures::executor::block_on(link.take(&mut parcel)).unwrap();
+        let bytes: Vec<u8> = parcel.parts().collect::<Vec<_>>().concat();
+        let (mut rest, mut sent) = (&*bytes.leak(), Vec::new());
         while let Cut::Whole(bytes) = cut(rest, usize::MAX).unwrap() {
             sent.push(read_body(&rest[PREFIX_BYTES..bytes]).unwrap());
             rest = &rest[bytes..];

@@ -16,11 +16,13 @@ pub(crate) mod config;
 pub(crate) mod connection;
 mod descriptors;
 mod frames;
+mod gate;
 pub(crate) mod guard;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 mod incoming;
 mod keeper;
+mod lane;
 pub(crate) mod launch;
 pub(crate) mod letter;
 pub(crate) mod link;
@@ -343,6 +345,7 @@ impl Node {
         // What comes from now on has no reader; what has come is shown while the rest ends.
         self.screen.close();
         for link in self.peers.all() {
+            link.flush(); // last words
             self.lose(&link, "the node stops");
         }
         for arbiter in arbiters {

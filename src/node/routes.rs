@@ -198,7 +198,8 @@ impl Node {
                 let nobody = Pid::new(peer, life, to);
                 self.carry_out(nobody, None, Vec::from_iter(answer_of_nobody(nobody, signal)));
             }
-            Ok(Body::Letter { .. } | Body::Type { .. } | Body::Control(_)) => {}
+            Ok(Body::Letter { .. } | Body::Type { .. } | Body::Piece { .. } | Body::Control(_)) => {
+            }
             Err(why) => unreachable!("a frame of our own making: {why}"),
         }
     }

@@ -51,6 +51,11 @@ impl Run {
         self
     }
 
+    /// The connection that it came over.
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.origin.link
+    }
+
     /// Whether there are questions in it.
     pub(crate) fn asks(&self) -> bool {
         self.asked.is_some()

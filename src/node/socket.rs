@@ -3,6 +3,7 @@
 //! Reading is under one lock from the bytes to the inboxes, so that what has come in order is passed on in order;
 //! writing is under another. Nobody waits for either: who has it also does what came meanwhile.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,12 +12,12 @@ use futures::channel::oneshot;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 
 use super::Node;
 use super::cell::lock;
 use super::incoming::Incoming;
-use super::link::{Link, Phase};
+use super::link::{Link, Parcel, Phase};
 use super::sockets::Sockets;
 
 /// The socket of a connection that is up.
@@ -40,9 +41,8 @@ struct Reading {
 
 #[derive(Default)]
 struct Writing {
-    urgent: Vec<u8>,
-    data: Vec<u8>,
-    /// What of these is written.
+    parcel: Parcel,
+    /// What of it is written.
     done: usize,
     /// It took no more; the kernel says when it does.
     full: bool,
@@ -162,18 +162,32 @@ impl Socket {
 
     fn write(&self, writing: &mut Writing, sockets: &Sockets) {
         loop {
-            let Writing { urgent, data, done, .. } = writing;
-            if *done == urgent.len() + data.len() {
-                (urgent.clear(), data.clear(), *done = 0);
-                if !self.link.take_waiting(urgent, data) {
-                    return;
+            let Writing { parcel, done, .. } = writing;
+            let mut parts = Vec::with_capacity(PARTS_MAX);
+            let mut skip = *done;
+            for part in parcel.parts() {
+                match part.len().checked_sub(skip) {
+                    None | Some(0) => skip -= part.len(),
+                    Some(_) if parts.len() == PARTS_MAX => break,
+                    Some(_) => {
+                        parts.push(IoSlice::new(&part[skip..]));
+                        skip = 0;
+                    }
                 }
             }
-            let rest = match done.checked_sub(urgent.len()) {
-                None => &urgent[*done..],
-                Some(of_data) => &data[of_data..],
+            if parts.is_empty() {
+                *done = 0;
+                if !self.link.take_waiting(parcel) {
+                    return;
+                }
+                continue;
+            }
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let sent = match &parts[..] {
+                [part] => send(&self.fd, part, flags),
+                parts => sendmsg(&self.fd, parts, &mut SendAncillaryBuffer::default(), flags),
             };
-            match send(&self.fd, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match sent {
                 Ok(written) => {
                     *done += written;
                     self.stalled.store(0, Ordering::Relaxed);
@@ -182,19 +196,13 @@ impl Socket {
                 Err(Errno::AGAIN) => {
                     writing.full = true;
                     let now = u64::try_from(self.node.now().as_millis()).unwrap_or(u64::MAX);
-                    let _ = self.stalled.compare_exchange(
-                        0,
-                        now.max(1),
-                        Ordering::Relaxed,
-                        Ordering::Relaxed,
-                    );
+                    let (from, relaxed) = (0, Ordering::Relaxed);
+                    let _ = self.stalled.compare_exchange(from, now.max(1), relaxed, relaxed);
                     sockets.listen_to(self, EventFlags::IN | EventFlags::OUT);
                     return;
                 }
                 // Who reads hears why.
-                Err(_) => {
-                    *done = urgent.len() + data.len();
-                }
+                Err(_) => *done = parcel.parts().map(<[u8]>::len).sum(),
             }
         }
     }
@@ -208,5 +216,7 @@ impl Socket {
     }
 }
 
+/// So many parts are written at once.
+const PARTS_MAX: usize = 16;
 /// So much is read of one socket before the others have a turn.
 const BYTES_AT_ONCE: usize = 1 << 20;

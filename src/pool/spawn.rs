@@ -12,7 +12,6 @@ use super::{Pool, SpawnError};
 use crate::actor::{Spawnable, host};
 use crate::addr::{RemoteAddr, SendError};
 use crate::node::ambient::decode_at;
-use crate::node::answer::encode;
 use crate::node::cell::{Cell, current};
 use crate::node::inbox::NO_ARGS;
 use crate::node::link::{Link, PushError};
@@ -20,7 +19,9 @@ use crate::node::registry::kind_of;
 use crate::node::seat::{Kin, Seat, birth_is_late};
 use crate::node::{Node, Outcome, Waiter};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref};
-use crate::wire::{Control, Fault, Query, SpawnFault, SpawnOptions, SpawnOrder, Up, from_bytes};
+use crate::wire::{
+    Control, Fault, Query, SpawnFault, SpawnOptions, SpawnOrder, Up, encode, from_bytes,
+};
 
 impl Pool {
     /// Starts an `A` on the node with the lowest expected load, and returns once it has a pid there.

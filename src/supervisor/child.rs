@@ -10,9 +10,8 @@ use super::{SupervisorError, SupervisorRef};
 use crate::actor::{Accepts, Spawnable};
 use crate::addr::{RemoteAddr, SendError, ask_encoded, ask_here};
 use crate::message::RemoteMessage;
-use crate::node::answer::encode;
 use crate::term::{ChildError, ExitReason, Pid};
-use crate::wire::tag_of;
+use crate::wire::{encode, tag_of};
 
 /// The child of a supervisor, whichever actor that is at the time: a plain value, which can be sent.
 pub struct ChildRef<A> {

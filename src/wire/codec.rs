@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Control;
+use super::shared::Draft;
 
 /// The body of a frame, decoded as far as whoever reads the connection needs; payloads stay as they came.
 #[derive(Debug)]
@@ -19,6 +20,11 @@ pub(crate) enum Body<'a> {
         head: Head<'a>,
         payload: &'a [u8],
     },
+    /// A piece of a long body; `whole`, its length, is said with the first.
+    Piece {
+        whole: Option<u64>,
+        piece: &'a [u8],
+    },
 }
 
 /// The head of a frame whose payload is appended by the caller. The type of a message is a number that was
@@ -33,6 +39,18 @@ pub(crate) enum Head<'a> {
     Reply { question: u64 },
     /// A message to whoever has this name.
     Named { name: &'a str, kind: u32 },
+}
+
+impl<'a> Head<'a> {
+    /// The same of another type.
+    pub(crate) fn of_kind(self, kind: u32) -> Head<'a> {
+        match self {
+            Head::Message { to, .. } => Head::Message { to, kind },
+            Head::Request { to, question, .. } => Head::Request { to, kind, question },
+            Head::Named { name, .. } => Head::Named { name, kind },
+            Head::Reply { question } => Head::Reply { question },
+        }
+    }
 }
 
 /// A frame longer than the limit was to be sent.
@@ -54,64 +72,65 @@ pub(crate) enum BodyError {
 
 /// Appends one frame to `out`: `head`, then what `payload` writes. Leaves `out` as it was on an error.
 pub(crate) fn frame<E>(
-    out: &mut Vec<u8>,
+    out: &mut Draft,
     bytes_max: usize,
     head: Head<'_>,
-    payload: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    payload: impl FnOnce(&mut Draft) -> Result<(), E>,
 ) -> Result<Result<(), TooLong>, E> {
-    let begun = Begun::new(out);
-    let out = &mut *begun.out;
-    let int = |out: &mut Vec<u8>, value| {
-        rmp::encode::write_uint(out, value).expect("a Vec takes all bytes");
-    };
+    let mut begun = Begun::new(out);
     match head {
-        Head::Message { to, kind } => {
-            int(out, OP_MESSAGE);
-            int(out, to);
-            int(out, kind.into());
-        }
+        Head::Message { to, kind } => begun.ints(&[OP_MESSAGE, to, kind.into()]),
         Head::Request { to, kind, question } => {
-            int(out, OP_REQUEST);
-            int(out, to);
-            int(out, kind.into());
-            int(out, question);
+            begun.ints(&[OP_REQUEST, to, kind.into(), question]);
         }
-        Head::Reply { question } => {
-            int(out, OP_REPLY);
-            int(out, question);
-        }
+        Head::Reply { question } => begun.ints(&[OP_REPLY, question]),
         Head::Named { name, kind } => {
-            int(out, OP_NAMED);
-            rmp::encode::write_str(out, name).expect("a Vec takes all bytes");
-            int(out, kind.into());
+            begun.ints(&[OP_NAMED]);
+            rmp::encode::write_str(&mut begun.out.own, name).expect("a Vec takes all bytes");
+            begun.ints(&[kind.into()]);
         }
     }
-    payload(out)?;
+    payload(begun.out)?;
     Ok(begun.close(bytes_max))
 }
 
 /// Appends the frame that says which number messages of the type `tag` carry from now on.
-pub(crate) fn frame_type(out: &mut Vec<u8>, number: u32, tag: u32) {
-    let begun = Begun::new(out);
-    for int in [OP_TYPE, number.into(), tag.into()] {
-        rmp::encode::write_uint(begun.out, int).expect("a Vec takes all bytes");
-    }
+pub(crate) fn frame_type(out: &mut Draft, number: u32, tag: u32) {
+    let mut begun = Begun::new(out);
+    begun.ints(&[OP_TYPE, number.into(), tag.into()]);
     begun.close(usize::MAX).expect("three numbers");
+}
+
+/// What goes before a piece of a frame's body that is so long; with the length of the whole, if it is the first.
+pub(crate) fn piece_head(whole: Option<usize>, piece: usize) -> Vec<u8> {
+    let mut out = Draft::default();
+    let mut begun = Begun::new(&mut out);
+    match whole {
+        Some(whole) => begun.ints(&[OP_LONG, whole as u64]),
+        None => begun.ints(&[OP_MORE]),
+    }
+    begun.close_with(piece, usize::MAX).expect("a piece is short");
+    out.own
 }
 
 /// Appends a control frame to `out`.
 pub(crate) fn frame_control(
-    out: &mut Vec<u8>,
+    out: &mut Draft,
     bytes_max: usize,
     control: &Control,
 ) -> Result<(), TooLong> {
-    let begun = Begun::new(out);
-    let out = &mut *begun.out;
-    rmp::encode::write_uint(out, OP_CONTROL).expect("a Vec takes all bytes");
+    let mut begun = Begun::new(out);
+    begun.ints(&[OP_CONTROL]);
     control
-        .serialize(&mut rmp_serde::Serializer::new(out))
+        .serialize(&mut rmp_serde::Serializer::new(&mut begun.out.own))
         .expect("control messages are plain data, and a Vec takes all bytes");
     begun.close(bytes_max)
+}
+
+/// The beginning of a frame whose body is so long, which is no more than a frame may be.
+pub(crate) fn frame_prefix(bytes: usize) -> [u8; PREFIX_BYTES] {
+    let [a, b, c, d] = u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes();
+    [BIN32, a, b, c, d]
 }
 
 /// A frame that is being appended.
@@ -119,23 +138,37 @@ pub(crate) fn frame_control(
 /// LI-2: a frame is in the buffer whole or not at all. Unless it is closed it is taken back, also when
 /// its payload panics: a payload is encoded by code of the user's.
 struct Begun<'a> {
-    out: &'a mut Vec<u8>,
+    out: &'a mut Draft,
     start: usize,
+    /// How much had been taken before.
+    taken: usize,
     whole: bool,
 }
 
 impl Begun<'_> {
-    fn new(out: &mut Vec<u8>) -> Begun<'_> {
-        let start = out.len();
-        out.extend_from_slice(&[BIN32, 0, 0, 0, 0]);
-        Begun { out, start, whole: false }
+    fn new(out: &mut Draft) -> Begun<'_> {
+        let (start, taken) = (out.own.len(), out.taken.len());
+        out.own.extend_from_slice(&[BIN32, 0, 0, 0, 0]);
+        Begun { out, start, taken, whole: false }
     }
 
-    fn close(mut self, bytes_max: usize) -> Result<(), TooLong> {
-        let bytes = self.out.len() - self.start - PREFIX_BYTES;
+    fn ints(&mut self, ints: &[u64]) {
+        for int in ints {
+            rmp::encode::write_uint(&mut self.out.own, *int).expect("a Vec takes all bytes");
+        }
+    }
+
+    fn close(self, bytes_max: usize) -> Result<(), TooLong> {
+        self.close_with(0, bytes_max)
+    }
+
+    /// So much more belongs to it.
+    fn close_with(mut self, more: usize, bytes_max: usize) -> Result<(), TooLong> {
+        let taken: usize = self.out.taken[self.taken..].iter().map(|(_, part)| part.len()).sum();
+        let bytes = self.out.own.len() - self.start - PREFIX_BYTES + taken + more;
         match u32::try_from(bytes) {
             Ok(length) if bytes <= bytes_max => {
-                let prefix = &mut self.out[self.start + 1..self.start + PREFIX_BYTES];
+                let prefix = &mut self.out.own[self.start + 1..self.start + PREFIX_BYTES];
                 prefix.copy_from_slice(&length.to_be_bytes());
                 self.whole = true;
                 Ok(())
@@ -148,7 +181,8 @@ impl Begun<'_> {
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
         if !self.whole {
-            self.out.truncate(self.start);
+            self.out.own.truncate(self.start);
+            self.out.taken.truncate(self.taken);
         }
     }
 }
@@ -167,6 +201,11 @@ pub(crate) fn read_body(body: &[u8]) -> Result<Body<'_>, BodyError> {
         OP_CONTROL => return Ok(Body::Control(from_bytes(rest.remaining_slice())?)),
         OP_TYPE => {
             return Ok(Body::Type { number: small(&mut rest)?, tag: small(&mut rest)? });
+        }
+        OP_LONG | OP_MORE => {
+            let whole = if operation == OP_LONG { Some(int(&mut rest)?) } else { None };
+            let piece = &body[body.len() - rest.remaining_slice().len()..];
+            return Ok(Body::Piece { whole, piece });
         }
         OP_MESSAGE => Head::Message { to: int(&mut rest)?, kind: small(&mut rest)? },
         OP_REQUEST => Head::Request {
@@ -248,6 +287,8 @@ const OP_REQUEST: u64 = 2;
 const OP_REPLY: u64 = 3;
 const OP_NAMED: u64 = 4;
 const OP_TYPE: u64 = 5;
+const OP_LONG: u64 = 6;
+const OP_MORE: u64 = 7;
 
 #[cfg(test)]
 mod tests {
@@ -256,14 +297,14 @@ mod tests {
     use super::*;
 
     fn message(to: u64, kind: u32, text: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Draft::default();
         frame(&mut out, 1 << 20, Head::Message { to, kind }, |out| {
-            out.extend_from_slice(text);
+            out.own.extend_from_slice(text);
             Ok::<(), ()>(())
         })
         .unwrap()
         .unwrap();
-        out
+        out.own
     }
 
     #[test]
@@ -271,16 +312,16 @@ mod tests {
         let bytes = message(7, 1, b"\xA2hi");
         let golden = [0xC6, 0, 0, 0, 6, 0x01, 0x07, 0x01, 0xA2, b'h', b'i'];
         assert_eq!(bytes, golden);
-        let mut bytes = Vec::new();
+        let mut bytes = Draft::default();
         frame_type(&mut bytes, 1, 300);
-        assert_eq!(bytes, [0xC6, 0, 0, 0, 5, 0x05, 0x01, 0xCD, 0x01, 0x2C]);
+        assert_eq!(bytes.own, [0xC6, 0, 0, 0, 5, 0x05, 0x01, 0xCD, 0x01, 0x2C]);
     }
 
     #[test]
     fn a_tick_has_the_documented_bytes() {
-        let mut bytes = Vec::new();
+        let mut bytes = Draft::default();
         frame_control(&mut bytes, 100, &Control::Tick).unwrap();
-        assert_eq!(bytes, [0xC6, 0, 0, 0, 6, 0x00, 0xA4, b'T', b'i', b'c', b'k']);
+        assert_eq!(bytes.own, [0xC6, 0, 0, 0, 6, 0x00, 0xA4, b'T', b'i', b'c', b'k']);
     }
 
     #[test]
@@ -291,14 +332,14 @@ mod tests {
 
     #[test]
     fn a_frame_too_long_to_send_leaves_the_buffer_as_it_was() {
-        let mut out = vec![1, 2, 3];
+        let mut out = Draft { own: vec![1, 2, 3], taken: Vec::new() };
         let head = Head::Reply { question: 1 };
         let refused = frame(&mut out, 10, head, |out| {
-            out.resize(out.len() + 100, 0);
+            out.own.resize(out.own.len() + 100, 0);
             Ok::<(), ()>(())
         });
         assert_eq!(refused, Ok(Err(TooLong { bytes: 102 })));
-        assert_eq!(out, [1, 2, 3]);
+        assert_eq!(out.own, [1, 2, 3]);
     }
 
     #[test]

@@ -126,22 +126,26 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("greeting: name taken", prefixed(&Greeting::Refused(Refusal::NameTaken("a@h".into())))),
     ];
     let push = |head, value: &Value| {
-        let mut out = Vec::new();
-        frame(&mut out, 1 << 20, head, |out| rmpv::encode::write_value(out, value))
+        let mut out = Draft::default();
+        frame(&mut out, 1 << 20, head, |out| rmpv::encode::write_value(&mut out.own, value))
             .unwrap()
             .unwrap();
-        out
+        out.own
     };
-    let mut numbered = Vec::new();
+    let mut numbered = Draft::default();
     frame_type(&mut numbered, 0, tag_named("Inc"));
     samples.extend([
-        ("Type", numbered),
+        ("Type", numbered.own),
+        ("Long", [&piece_head(Some(3), 2)[..], &[0x01, 0x03]].concat()),
+        ("More", [&piece_head(None, 1)[..], &[0x05]].concat()),
         ("Message", push(Head::Message { to: 3, kind: 0 }, &5.into())),
         ("Request", push(Head::Request { to: 3, kind: 0, question: 9 }, &5.into())),
         ("Reply", push(Head::Reply { question: 9 }, &12.into())),
         ("Named", push(Head::Named { name: "printer", kind: 0 }, &5.into())),
     ]);
     let controls = [
+        ("Pause", Control::Pause { to: 3 }),
+        ("Resume", Control::Resume { to: 3 }),
         ("Tick", Control::Tick),
         ("Load", Control::Load(load)),
         ("Link", signal(Signal::Link { from: pid(1) })),
@@ -228,9 +232,9 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("Relay Closed", relay(Relayed::Closed)),
     ];
     for (what, control) in controls {
-        let mut out = Vec::new();
+        let mut out = Draft::default();
         frame_control(&mut out, 1 << 20, &control).unwrap();
-        samples.push((what, out));
+        samples.push((what, out.own));
     }
     samples
 }

@@ -9,14 +9,16 @@ mod credentials;
 #[cfg(test)]
 mod golden;
 pub(crate) mod greeting;
+mod shared;
 mod signal;
 mod tag;
 
 pub(crate) use codec::{
-    Body, Cut, Head, NotAFrame, PREFIX_BYTES, TooLong, cut, frame, frame_control, frame_type,
-    from_bytes, read_body,
+    Body, Cut, Head, NotAFrame, PREFIX_BYTES, TooLong, cut, frame, frame_control, frame_prefix,
+    frame_type, from_bytes, piece_head, read_body,
 };
 pub(crate) use credentials::Credentials;
+pub(crate) use shared::{Draft, encode, offering, share, sharing};
 pub(crate) use signal::Signal;
 pub(crate) use tag::{short_name, tag_named, tag_of};
 
@@ -62,6 +64,10 @@ pub(crate) enum Control {
     Output { pid: Pid, stream: Stream, line: String },
     /// So many of the lines that you printed were shown, with so many bytes in them: you may print as much more.
     Shown { lines: u64, bytes: u64 },
+    /// The actor of this number has enough: who sends to it is to pause.
+    Pause { to: u64 },
+    /// It takes more, or nothing ever again.
+    Resume { to: u64 },
     /// Of a stream that goes through the master: from a node to its master it is for `peer`, from the master it
     /// is from `peer`. Whoever opens a stream names it.
     Relay { peer: NodeName, stream: Ref, what: Relayed },
@@ -114,6 +120,8 @@ impl Control {
             | Control::Halt
             | Control::Bye
             | Control::Shown { .. }
+            | Control::Pause { .. }
+            | Control::Resume { .. }
             | Control::Relay { .. } => None,
         }
     }

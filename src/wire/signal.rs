@@ -30,6 +30,22 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
+    /// Who sends it, or on whose behalf it is sent.
+    pub(crate) fn from(&self) -> Pid {
+        match self {
+            Signal::Link { from }
+            | Signal::Unlink { from, .. }
+            | Signal::UnlinkAck { from, .. }
+            | Signal::LinkExit { from, .. }
+            | Signal::Exit { from, .. }
+            | Signal::Monitor { from, .. }
+            | Signal::Demonitor { from, .. }
+            | Signal::Down { from, .. }
+            | Signal::Found { from, .. }
+            | Signal::Lead { from, .. } => *from,
+        }
+    }
+
     /// Whether it is `exit/2` with `kill`, which nothing can trap.
     pub(crate) fn is_kill(&self) -> bool {
         matches!(self, Signal::Exit { reason: ExitReason::Kill, .. })

@@ -1,0 +1,208 @@
+//! The lane of long frames: what is too long to be in the way of others.
+//!
+//! Short frames go first; of the lane, as much as is a good write goes behind them, and a frame that is longer than
+//! that goes in pieces. So whoever sends little waits for one write, whatever else is on its way. What one actor
+//! sends stays in order: while a long frame of its waits here, all that it sends waits behind that.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+
+use crate::term::Incarnation;
+use crate::wire::{Draft, PREFIX_BYTES, piece_head};
+
+/// Frames that wait.
+#[derive(Default)]
+pub(super) struct Lane {
+    waiting: VecDeque<Long>,
+    /// How many of them each sender has here.
+    senders: HashMap<u64, usize>,
+    bytes: usize,
+}
+
+/// A frame in parts that are not copied.
+struct Long {
+    sender: u64,
+    /// Which life of the peer it is meant for.
+    life: Option<Incarnation>,
+    parts: VecDeque<Bytes>,
+    /// What is left of it.
+    bytes: usize,
+    /// Some of it went before as a piece.
+    begun: bool,
+}
+
+impl Lane {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// What waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether what this one sends has to go here, to stay in order.
+    pub(super) fn has_of(&self, sender: u64) -> bool {
+        !self.senders.is_empty() && self.senders.contains_key(&sender)
+    }
+
+    /// Puts a frame at the end.
+    pub(super) fn push(&mut self, sender: u64, life: Option<Incarnation>, frame: Draft) {
+        let Draft { own, taken } = frame;
+        let own = Bytes::from(own);
+        let mut parts = VecDeque::with_capacity(taken.len() * 2 + 1);
+        let mut from = 0;
+        for (at, part) in taken {
+            parts.push_back(own.slice(from..at));
+            parts.push_back(part);
+            from = at;
+        }
+        parts.push_back(own.slice(from..));
+        parts.retain(|part| !part.is_empty());
+        let bytes = parts.iter().map(Bytes::len).sum();
+        self.bytes += bytes;
+        *self.senders.entry(sender).or_default() += 1;
+        self.waiting.push_back(Long { sender, life, parts, bytes, begun: false });
+    }
+
+    /// Takes as much as is a good write.
+    pub(super) fn take(&mut self, into: &mut VecDeque<Bytes>) {
+        let mut left = WRITE_BYTES;
+        while let Some(first) = self.waiting.front_mut() {
+            if !first.begun && first.bytes <= WHOLE_BYTES_MAX {
+                if left < WRITE_BYTES && left < first.bytes {
+                    return;
+                }
+                into.extend(first.parts.drain(..));
+                left = left.saturating_sub(first.bytes);
+                self.over();
+            } else {
+                let total = if first.begun {
+                    None
+                } else {
+                    // Whoever puts the pieces together needs no prefix.
+                    first.skip(PREFIX_BYTES);
+                    self.bytes -= PREFIX_BYTES;
+                    Some(first.bytes)
+                };
+                first.begun = true;
+                let piece = first.bytes.min(WRITE_BYTES);
+                into.push_back(piece_head(total, piece).into());
+                first.split(piece, into);
+                self.bytes -= piece;
+                if first.bytes == 0 {
+                    self.over();
+                }
+                return;
+            }
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// The first is gone.
+    fn over(&mut self) {
+        let Some(Long { sender, bytes, .. }) = self.waiting.pop_front() else { return };
+        self.bytes -= bytes;
+        if let Some(count) = self.senders.get_mut(&sender) {
+            *count -= 1;
+            if *count == 0 {
+                self.senders.remove(&sender);
+            }
+        }
+    }
+
+    /// Takes out those that are meant for another life of the peer than this: whole frames, in order.
+    pub(super) fn of_other_lives(&mut self, life: Incarnation) -> Vec<(Incarnation, Bytes)> {
+        let mut others = Vec::new();
+        for _ in 0..self.waiting.len() {
+            let Some(long) = self.waiting.front() else { break };
+            let other = long.life.filter(|meant| *meant != life);
+            let (sender, meant, parts) = (long.sender, long.life, long.parts.clone());
+            self.over();
+            match other {
+                Some(other) => others.push((other, Bytes::from(Vec::from(parts).concat()))),
+                None => {
+                    let own: Vec<u8> = Vec::from(parts).concat();
+                    self.push(sender, meant, Draft { own, taken: Vec::new() });
+                }
+            }
+        }
+        others
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Lane::default();
+    }
+}
+
+impl Long {
+    fn skip(&mut self, bytes: usize) {
+        let mut skipped = VecDeque::new();
+        self.split(bytes, &mut skipped);
+    }
+
+    /// Takes so many bytes off its front.
+    fn split(&mut self, bytes: usize, into: &mut VecDeque<Bytes>) {
+        let mut left = bytes;
+        while left > 0
+            && let Some(part) = self.parts.front_mut()
+        {
+            if part.len() <= left {
+                left -= part.len();
+                into.extend(self.parts.pop_front());
+            } else {
+                into.push_back(part.split_to(left));
+                left = 0;
+            }
+        }
+        self.bytes -= bytes;
+    }
+}
+
+/// A frame longer than this takes the lane.
+pub(super) const LONG_BYTES: usize = 32 << 10;
+/// Of the lane, so much goes at once.
+const WRITE_BYTES: usize = 256 << 10;
+/// A frame up to this length goes in one piece, also if it is longer than that: it is read to where it stays.
+const WHOLE_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// LN-1: what goes in comes out, in order, and nothing of a sender overtakes.
+        #[test]
+        fn frames_come_out_as_they_went_in(frames in prop::collection::vec((0..3u64, 6..3_000_000usize, any::<bool>()), 0..6)) {
+            let mut lane = Lane::default();
+            let mut sent = Vec::new();
+            for (number, (sender, length, in_parts)) in frames.iter().enumerate() {
+                let frame = vec![number as u8; *length];
+                let at = if *in_parts { length / 2 } else { *length };
+                let taken = vec![(at, Bytes::from(frame[at..].to_vec()))];
+                lane.push(*sender, None, Draft { own: frame[..at].to_vec(), taken });
+                sent.push(frame);
+            }
+            prop_assert_eq!(lane.bytes(), sent.iter().map(Vec::len).sum::<usize>());
+            let mut taken = VecDeque::new();
+            while !lane.is_empty() {
+                let before = taken.len();
+                lane.take(&mut taken);
+                prop_assert!(taken.len() > before);
+            }
+            prop_assert_eq!(lane.bytes(), 0);
+            prop_assert!((0..3).all(|sender| !lane.has_of(sender)));
+            // Pieces have heads of their own, and lose the prefix.
+            let bytes: Vec<u8> = Vec::from(taken).concat();
+            for (number, frame) in sent.iter().enumerate() {
+                let kept = bytes.iter().filter(|byte| **byte == number as u8).count();
+                prop_assert!(kept + 5 >= frame.len().min(1 << 16));
+            }
+        }
+    }
+}
