@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{Either, Map, select};
-use futures::task::AtomicWaker;
+use futures::task::{AtomicWaker, waker_ref};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,11 +21,13 @@ use crate::addr::{RemoteAddr, tell};
 use crate::core::life::Notice;
 use crate::message::{Down, Exited, NodeDown, NodeUp};
 use crate::node::Node;
+use crate::node::ambient::decode_at;
 use crate::node::answer::Asker;
 use crate::node::cell::{Cell, Mailbox, lock};
 use crate::node::inbox::{Queue, decode_args, log_dropped};
 use crate::node::letter::{Content, Letter};
 use crate::node::names::NameError;
+use crate::node::parcel::{Parcel, Put, RunOf};
 use crate::node::registry::Started;
 use crate::node::seat::{Awaited, Seat};
 use crate::node::stage::{Body, Stage};
@@ -49,7 +51,7 @@ pub struct Ctx {
 #[derive(Default)]
 struct More {
     /// Taken out of the shared mailbox, and not received yet.
-    taken: VecDeque<Letter>,
+    taken: VecDeque<Content>,
     /// Who wants to hear that it is up.
     up: Option<Asker>,
 }
@@ -264,12 +266,9 @@ impl Ctx {
     pub fn demonitor_flush(&mut self, monitor: Ref) -> bool {
         let was_active = self.cell.demonitor_flush(monitor);
         if !was_active {
-            let is_it = |letter: &mut Letter| {
-                letter.get::<Down>().is_some_and(|down| down.monitor == monitor)
-            };
             let taken = self.more.as_deref_mut().map(|more| &mut more.taken);
             if let Some(taken) = taken
-                && let Some(at) = taken.iter_mut().position(is_it)
+                && let Some(at) = taken.iter().position(|content| is_down_of(content, monitor))
             {
                 taken.remove(at);
             }
@@ -487,12 +486,23 @@ impl Ctx {
     where
         T: DeserializeOwned + Send + 'static,
     {
+        self.listen(cx);
         loop {
-            let polled = self.poll_receive(cx, seen, &mut |letter| letter.is::<T>());
-            let Poll::Ready(letter) = polled else { return Poll::Pending };
-            match letter?.open_or_why::<T>() {
-                Ok(message) => return Poll::Ready(Ok(message)),
-                Err(why) => log_dropped(&self.cell, &format!("undecodable: {why}")),
+            if let Some(More { taken, .. }) = self.more.as_deref_mut() {
+                while let Some(content) = taken.get_mut(*seen) {
+                    match open(content, &self.cell) {
+                        Opened::Not => *seen += 1,
+                        Opened::One(message) => return Poll::Ready(Ok(message)),
+                        Opened::Last(message) => {
+                            taken.remove(*seen);
+                            return Poll::Ready(Ok(message));
+                        }
+                        Opened::Spoilt => drop(taken.remove(*seen)),
+                    }
+                }
+            }
+            if !self.take_more() {
+                return self.nothing_yet();
             }
         }
     }
@@ -503,38 +513,158 @@ impl Ctx {
         seen: &mut usize,
         wanted: &mut impl FnMut(&mut Letter) -> bool,
     ) -> Poll<Result<Letter, ExitReason>> {
-        letters(&self.cell).receiver.register(cx.waker());
+        self.listen(cx);
         loop {
             if let Some(More { taken, .. }) = self.more.as_deref_mut() {
-                while let Some(letter) = taken.get_mut(*seen) {
-                    if wanted(letter) {
-                        let letter = taken.remove(*seen).expect("it was looked at");
-                        return Poll::Ready(Ok(letter));
+                while *seen < taken.len() {
+                    spread(taken, *seen);
+                    let mut shown = Shown::of(taken, *seen, &self.cell.node);
+                    if wanted(shown.letter()) {
+                        return Poll::Ready(Ok(shown.take()));
                     }
+                    drop(shown);
                     *seen += 1;
                 }
             }
-            let mut new = VecDeque::new();
-            lock(&letters(&self.cell).queue).swap(&mut new);
-            if new.is_empty() {
-                break;
-            }
-            let node = &self.cell.node;
-            let decided = new.into_iter().filter_map(|content| match content {
-                Content::Own(signal) => self.cell.decide_own(signal).map(content_of),
-                Content::Typed { .. } | Content::Raw { .. } => Some(content),
-            });
-            let letters = decided.map(|content| Letter::new(content, node.clone()));
-            self.more.get_or_insert_default().taken.extend(letters);
-            if self.cell.is_doomed() {
-                break; // by a signal of its own, perhaps: it receives no more
+            if !self.take_more() {
+                return self.nothing_yet();
             }
         }
+    }
+
+    /// Sees to it that whoever polls is woken when something comes. That the process itself is goes
+    /// without saying.
+    fn listen(&self, cx: &Context<'_>) {
+        if !waker_ref(&self.cell).will_wake(cx.waker()) {
+            letters(&self.cell).receiver.register(cx.waker());
+        }
+    }
+
+    /// Takes what has come out of the shared mailbox; whether there is more to look at.
+    fn take_more(&mut self) -> bool {
+        let mut queue = lock(&letters(&self.cell).queue);
+        if queue.is_empty() {
+            drop(queue);
+            if let Some(More { taken, .. }) = self.more.as_deref_mut()
+                && taken.is_empty()
+                && taken.capacity() > SPARE_MAX
+            {
+                *taken = VecDeque::new();
+            }
+            return false;
+        }
+        let taken = &mut self.more.get_or_insert_default().taken;
+        let mut new = VecDeque::new();
+        if taken.is_empty() {
+            queue.swap(taken);
+        } else {
+            queue.swap(&mut new);
+        }
+        drop(queue);
+        if taken.iter().chain(&new).any(|content| matches!(content, Content::Own(_))) {
+            new = taken.drain(..).chain(new).collect();
+            let decided = new.drain(..).filter_map(|content| match content {
+                Content::Own(signal) => self.cell.decide_own(signal).map(content_of),
+                content => Some(content),
+            });
+            taken.extend(decided);
+        } else {
+            taken.append(&mut new);
+        }
+        !self.cell.is_doomed() // by a signal of its own, perhaps: it receives no more
+    }
+
+    /// Nothing that is wanted is there, and why nothing will be.
+    fn nothing_yet<T>(&self) -> Poll<Result<T, ExitReason>> {
         if self.cell.is_plain() && self.cell.is_doomed() {
             return Poll::Ready(Err(self.cell.reason().unwrap_or(ExitReason::Killed)));
         }
         Poll::Pending
     }
+}
+
+/// What a look into a letter has brought.
+enum Opened<T> {
+    /// It is of another type.
+    Not,
+    /// A message; there are more in it.
+    One(T),
+    /// A message, and nothing else.
+    Last(T),
+    /// It is of this type, and does not decode.
+    Spoilt,
+}
+
+fn open<T: DeserializeOwned + Send + 'static>(content: &mut Content, cell: &Cell) -> Opened<T> {
+    match content {
+        Content::Run { run, .. } => {
+            let Some(run) = run.as_any_mut().downcast_mut::<RunOf<T>>() else {
+                return Opened::Not;
+            };
+            match run.pop() {
+                Some(message) if run.is_empty() => Opened::Last(message),
+                Some(message) => Opened::One(message),
+                None => Opened::Spoilt,
+            }
+        }
+        Content::Typed { message, .. } if message.is::<T>() => {
+            let message = std::mem::replace(message, Box::new(()));
+            message.downcast().map_or(Opened::Spoilt, |message| Opened::Last(*message))
+        }
+        Content::Raw { tag, payload } if *tag == tag_of::<T>() => {
+            match decode_at(&cell.node, payload) {
+                Ok(message) => Opened::Last(message),
+                Err(why) => {
+                    log_dropped(cell, &format!("undecodable: {why}"));
+                    Opened::Spoilt
+                }
+            }
+        }
+        Content::Typed { .. } | Content::Raw { .. } | Content::Own(_) => Opened::Not,
+    }
+}
+
+/// A letter that is shown to whoever wants one, and goes back to its place unless they take it.
+struct Shown<'a> {
+    taken: &'a mut VecDeque<Content>,
+    at: usize,
+    letter: Option<Letter>,
+}
+
+impl Shown<'_> {
+    fn of<'a>(taken: &'a mut VecDeque<Content>, at: usize, node: &Arc<Node>) -> Shown<'a> {
+        let content = taken.remove(at).expect("it is looked at");
+        Shown { taken, at, letter: Some(Letter::new(content, node.clone())) }
+    }
+
+    fn letter(&mut self) -> &mut Letter {
+        self.letter.as_mut().expect("it is shown")
+    }
+
+    fn take(mut self) -> Letter {
+        self.letter.take().expect("it is shown")
+    }
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if let Some(letter) = self.letter.take() {
+            self.taken.insert(self.at, letter.content);
+        }
+    }
+}
+
+/// Makes single letters of a run of messages.
+fn spread(taken: &mut VecDeque<Content>, at: usize) {
+    if !matches!(taken.get(at), Some(Content::Run { .. })) {
+        return;
+    }
+    let mut after = taken.split_off(at);
+    if let Some(Content::Run { tag, mut run }) = after.pop_front() {
+        let single = std::iter::from_fn(|| Some(Content::Typed { tag, message: run.next()? }));
+        taken.extend(single);
+    }
+    taken.append(&mut after);
 }
 
 impl Watches for Ctx {
@@ -595,6 +725,16 @@ fn content_of(notice: Notice) -> Content {
     }
 }
 
+/// Whether it is the notice that this monitor has fired.
+fn is_down_of(content: &Content, monitor: Ref) -> bool {
+    match content {
+        Content::Typed { message, .. } => {
+            message.downcast_ref::<Down>().is_some_and(|down| down.monitor == monitor)
+        }
+        Content::Run { .. } | Content::Raw { .. } | Content::Own(_) => false,
+    }
+}
+
 /// The mailbox of a process's cell.
 fn letters(cell: &Cell) -> &Letters {
     cell.mailbox().expect("a process's cell has letters")
@@ -609,8 +749,22 @@ impl Mailbox for Letters {
         }
     }
 
-    fn push_typed(&self, _: &Arc<Cell>, tag: u32, message: Box<dyn Any + Send>) {
-        self.put(Content::Typed { tag, message });
+    fn push_parcel(&self, _: &Cell, parcel: Parcel<'_>) -> Put {
+        let mut queue = lock(&self.queue);
+        if let Some(Content::Run { run, .. }) = queue.last()
+            && run.take_in(parcel.content)
+        {
+            return Put::Behind;
+        }
+        if queue.is_closed() {
+            return Put::Closed;
+        }
+        drop(queue);
+        let tag = parcel.tag;
+        match parcel.into_run() {
+            Some(run) => lock(&self.queue).put_parcel(Content::Run { tag, run }),
+            None => Put::Refused, // a function process has no handler that could answer
+        }
     }
 
     fn push_notice(&self, notice: Notice) {
@@ -626,13 +780,7 @@ impl Mailbox for Letters {
     }
 
     fn flush_down(&self, monitor: Ref) {
-        let is_it = |content: &Content| match content {
-            Content::Typed { message, .. } => {
-                message.downcast_ref::<Down>().is_some_and(|down| down.monitor == monitor)
-            }
-            Content::Raw { .. } | Content::Own(_) => false,
-        };
-        lock(&self.queue).remove(is_it);
+        lock(&self.queue).remove(|content| is_down_of(content, monitor));
     }
 
     fn clear(&self) {
@@ -727,3 +875,6 @@ where
 {
     fn silence(self: Pin<&mut Self>) {}
 }
+
+/// Room that an empty mailbox keeps.
+const SPARE_MAX: usize = 64;

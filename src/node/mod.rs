@@ -28,6 +28,7 @@ mod master;
 pub(crate) mod names;
 mod outlet;
 pub(crate) mod output;
+pub(crate) mod parcel;
 mod pause;
 mod peers;
 mod questions;
@@ -51,6 +52,7 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::Waker;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient};
@@ -153,6 +155,8 @@ impl Drop for CloseOnDrop {
 pub(crate) enum Waiter {
     /// Whoever holds the other end.
     Tell(oneshot::Sender<Outcome>),
+    /// Whoever looks for what has become of the question.
+    Wake(Waker),
     /// Something to be done.
     Act(Box<dyn FnOnce(Outcome) + Send>),
 }
@@ -171,6 +175,7 @@ impl Waiter {
     pub(crate) fn hear(self, outcome: Outcome) {
         match self {
             Waiter::Tell(tell) => drop(tell.send(outcome)), // whoever asked may have gone
+            Waiter::Wake(waker) => waker.wake(),
             Waiter::Act(act) => act(outcome),
         }
     }
