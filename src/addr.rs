@@ -161,14 +161,13 @@ where
     T: Serialize + Send + 'static,
 {
     let tag = tag_of::<T>();
-    let pid = to.pid().unwrap_or(Pid::nobody());
     if to.node() == node.name {
         let cell = match to {
             // What follows a signal that has ended it is not received, though its code may still run.
             To::Pid(pid) => node.cell_of(*pid).filter(|cell| !cell.is_doomed()),
             To::Name(name, _) => node.whereis(name),
         };
-        let cell = cell.ok_or(SendError::no_proc(pid))?;
+        let cell = cell.ok_or_else(|| SendError::no_proc(pid_of(to)))?;
         cell.push_parcel(Parcel::message(tag, &mut Some(message)));
         return Ok(());
     }
@@ -177,7 +176,8 @@ where
         To::Pid(pid) => (Some(pid.incarnation()), Head::Message { to: pid.number(), tag }),
         To::Name(name, _) => (None, Head::Named { name, tag }),
     };
-    link.push(life, head, |out| encode(&message, out)).map_err(|why| SendError::not_put(pid, why))
+    link.push(life, head, |out| encode(&message, out))
+        .map_err(|why| SendError::not_put(pid_of(to), why))
 }
 
 /// Puts a question to an actor on any node.
@@ -245,8 +245,12 @@ fn ask_there<R>(
 }
 
 fn way_to(node: &Arc<Node>, to: &To) -> Result<Arc<Link>, SendError> {
-    let pid = to.pid().unwrap_or(Pid::nobody());
-    node.link_to(to.node()).map_err(|_| SendError::Exit { pid, reason: ExitReason::NoConnection })
+    let lost = |_| SendError::Exit { pid: pid_of(to), reason: ExitReason::NoConnection };
+    node.link_to(to.node()).map_err(lost)
+}
+
+fn pid_of(to: &To) -> Pid {
+    to.pid().unwrap_or_else(Pid::nobody)
 }
 
 /// The answer to a message, awaited.
@@ -308,7 +312,7 @@ impl<R> Request<R> {
     }
 
     pub(crate) fn failed(why: SendError) -> Request<R> {
-        let to = why.pid().unwrap_or(Pid::nobody());
+        let to = why.pid().unwrap_or_else(Pid::nobody);
         Request { to, within: Duration::ZERO, state: State::Failed(why) }
     }
 

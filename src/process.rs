@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{Either, Map, select};
-use futures::task::{AtomicWaker, waker_ref};
+use futures::task::AtomicWaker;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -535,7 +535,8 @@ impl Ctx {
     /// Sees to it that whoever polls is woken when something comes. That the process itself is goes
     /// without saying.
     fn listen(&self, cx: &Context<'_>) {
-        if !waker_ref(&self.cell).will_wake(cx.waker()) {
+        // By its data alone: of its functions there may be several copies.
+        if cx.waker().data() != Arc::as_ptr(&self.cell).cast() {
             letters(&self.cell).receiver.register(cx.waker());
         }
     }
