@@ -14,14 +14,15 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::actor::{Accepts, Spawnable};
 use crate::message::RemoteMessage;
 use crate::node::ambient::{ambient_node, decode_at, decoding_node};
 use crate::node::answer::{Asker, Return};
-use crate::node::cell::current_number;
-use crate::node::inbox::{Asked, decode};
+use crate::node::cell::{Cell, current_number};
 use crate::node::link::{Link, PushError};
+use crate::node::parcel::{Asked, Parcel, Put};
 use crate::node::{Node, Outcome, Waiter};
 use crate::term::{ExitReason, NodeName, Pid, To};
 use crate::wire::{Draft, Fault, Head, encode, tag_of};
@@ -70,10 +71,7 @@ impl<A: Spawnable> RemoteAddr<A> {
         A: Accepts<M>,
         M: RemoteMessage,
     {
-        match self.home() {
-            Ok(node) => ask(&node, self.pid, message),
-            Err(why) => Request::failed(why),
-        }
+        at_home(&self.node, |node| ask(node, self.pid, message)).unwrap_or_else(Request::failed)
     }
 
     /// Sends a message and forgets it. To the dead, or to a lost node, it vanishes.
@@ -85,11 +83,11 @@ impl<A: Spawnable> RemoteAddr<A> {
         A: Accepts<M>,
         M: RemoteMessage,
     {
-        if let Ok(node) = self.home()
-            && let Err(why) = tell(&node, &self.pid.into(), message)
-        {
-            slog::debug!(node.log, "message dropped"; "pid" => %self.pid, "reason" => %why);
-        }
+        let _ = at_home(&self.node, |node| {
+            if let Err(why) = tell(node, &self.pid.into(), message) {
+                slog::debug!(node.log, "message dropped"; "pid" => %self.pid, "reason" => %why);
+            }
+        });
     }
 
     /// Waits until a message can go on its way at once; see [`Ctx::ready`](crate::Ctx::ready).
@@ -97,7 +95,7 @@ impl<A: Spawnable> RemoteAddr<A> {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn ready(&self) {
-        if let Ok(node) = self.home() {
+        if let Ok(node) = home(&self.node) {
             ready(&node, &self.pid.into()).await;
         }
     }
@@ -112,11 +110,13 @@ impl<A: Spawnable> RemoteAddr<A> {
         A: Accepts<M>,
         M: RemoteMessage,
     {
-        let (node, pid) = (self.home()?, self.pid);
-        if pid.node() != node.name && way_to(&node, &pid.into())?.has_enough(pid.number()) {
-            return Err(SendError::Full { pid });
-        }
-        tell(&node, &pid.into(), message)
+        let pid = self.pid;
+        at_home(&self.node, |node| {
+            if pid.node() != node.name && way_to(node, &pid.into())?.has_enough(pid.number()) {
+                return Err(SendError::Full { pid });
+            }
+            tell(node, &pid.into(), message)
+        })?
     }
 
     /// The same actor as somebody who takes messages `M`.
@@ -127,10 +127,6 @@ impl<A: Spawnable> RemoteAddr<A> {
         M: RemoteMessage,
     {
         RemoteRecipient { pid: self.pid, node: self.node.clone(), message: PhantomData }
-    }
-
-    fn home(&self) -> Result<Arc<Node>, SendError> {
-        home(&self.node)
     }
 }
 
@@ -153,22 +149,25 @@ impl<M: RemoteMessage> RemoteRecipient<M> {
     /// # Errors
     /// Those of [`RemoteAddr::send`].
     pub fn send(&self, message: M) -> Request<M::Result> {
-        match home(&self.node) {
-            Ok(node) => ask(&node, self.pid, message),
-            Err(why) => Request::failed(why),
-        }
+        at_home(&self.node, |node| ask(node, self.pid, message)).unwrap_or_else(Request::failed)
     }
 
     /// Sends a message and forgets it, as [`RemoteAddr::do_send`] does.
     pub fn do_send(&self, message: M) {
-        if let Ok(node) = home(&self.node) {
-            let _ = tell(&node, &self.pid.into(), message); // to the dead it vanishes
-        }
+        // To the dead it vanishes.
+        let _ = at_home(&self.node, |node| tell(node, &self.pid.into(), message));
     }
 }
 
 pub(crate) fn home(node: &Option<Arc<Node>>) -> Result<Arc<Node>, SendError> {
     node.clone().or_else(ambient_node).ok_or(SendError::NoNode)
+}
+
+fn at_home<T>(node: &Option<Arc<Node>>, act: impl FnOnce(&Arc<Node>) -> T) -> Result<T, SendError> {
+    match node {
+        Some(node) => Ok(act(node)),
+        None => home(node).map(|node| act(&node)),
+    }
 }
 
 /// Puts a message on its way to an actor or function process on any node. On this one it is not
@@ -178,14 +177,14 @@ where
     T: Serialize + Send + 'static,
 {
     let tag = tag_of::<T>();
-    let pid = to.pid().unwrap_or(Pid::nobody());
     if to.node() == node.name {
         let cell = match to {
             // What follows a signal that has ended it is not received, though its code may still run.
             To::Pid(pid) => node.cell_of(*pid).filter(|cell| !cell.is_doomed()),
             To::Name(name, _) => node.whereis(name),
         };
-        cell.ok_or(SendError::no_proc(pid))?.push_typed(tag, Box::new(message));
+        let cell = cell.ok_or_else(|| SendError::no_proc(pid_of(to)))?;
+        cell.push_parcel(Parcel::message(tag, &mut Some(message)));
         return Ok(());
     }
     let link = way_to(node, to)?;
@@ -194,7 +193,7 @@ where
         To::Name(name, _) => (None, Head::Named { name, kind: tag }),
     };
     link.push(life, current_number(), head, |out| encode(&message, out))
-        .map_err(|why| SendError::not_put(pid, why))
+        .map_err(|why| SendError::not_put(pid_of(to), why))
 }
 
 /// Waits until a message to an actor or function process can go on its way at once.
@@ -225,11 +224,13 @@ pub(crate) fn ask_here<M: RemoteMessage>(
     let Some(cell) = node.cell_of(to).filter(|cell| !cell.is_doomed()) else {
         return Err(message);
     };
-    let mut request = Request::open(node, None, to);
-    let (asker, answer) = oneshot::channel();
-    request.local = Some(answer);
-    cell.push_typed(tag_of::<M>(), Box::new(Asked { message, asker }));
-    Ok(request)
+    let (answer, awaited) = tokio::sync::oneshot::channel();
+    let mut asked = Some(Asked { message, answer });
+    if cell.push_parcel(Parcel::question(tag_of::<M>(), &mut asked)) == Put::Refused {
+        return Ok(Request::failed(SendError::NotAccepted { pid: to }));
+    }
+    let here = Here { cell, reply: Reply::Answer(awaited), deadline: None };
+    Ok(Request { to, within: node.config.times.call, state: State::Here(here) })
 }
 
 /// Puts a question that is encoded already to an actor on any node.
@@ -242,7 +243,7 @@ pub(crate) fn ask_encoded<R>(node: &Arc<Node>, to: Pid, tag: u32, message: &[u8]
     }
     let Some(cell) = node.cell_of(to) else { return Request::failed(SendError::no_proc(to)) };
     let request = Request::open(node, None, to);
-    if let Some((_, question)) = request.put {
+    if let State::Numbered { question, .. } = request.state {
         let asker = Asker::new(cell.clone(), Return { link: None, question });
         cell.push_raw(tag, Bytes::copy_from_slice(message), Some(asker));
     }
@@ -260,7 +261,7 @@ fn ask_there<R>(
         Err(why) => return Request::failed(why),
     };
     let request = Request::open(node, Some(&link), to);
-    let Some((_, question)) = request.put else { return request };
+    let State::Numbered { question, .. } = request.state else { return request };
     let head = Head::Request { to: to.number(), kind: tag, question };
     match link.push(Some(to.incarnation()), current_number(), head, write) {
         Ok(()) => request,
@@ -269,28 +270,60 @@ fn ask_there<R>(
 }
 
 fn way_to(node: &Arc<Node>, to: &To) -> Result<Arc<Link>, SendError> {
-    let pid = to.pid().unwrap_or(Pid::nobody());
-    node.link_to(to.node()).map_err(|_| SendError::Exit { pid, reason: ExitReason::NoConnection })
+    let lost = |_| SendError::Exit { pid: pid_of(to), reason: ExitReason::NoConnection };
+    node.link_to(to.node()).map_err(lost)
+}
+
+fn pid_of(to: &To) -> Pid {
+    to.pid().unwrap_or_else(Pid::nobody)
 }
 
 /// The answer to a message, awaited.
 #[must_use = "the message is on its way; await this for the answer, or use do_send"]
 pub struct Request<R> {
     to: Pid,
-    failed: Option<SendError>,
-    /// The open question; none once it is closed.
-    put: Option<(Arc<Node>, u64)>,
-    local: Option<oneshot::Receiver<Result<R, Fault>>>,
-    outcome: oneshot::Receiver<Outcome>,
     within: Duration,
+    state: State<R>,
+}
+
+enum State<R> {
+    Failed(SendError),
+    /// An open question of the node's.
+    Numbered {
+        node: Arc<Node>,
+        question: u64,
+        outcome: oneshot::Receiver<Outcome>,
+    },
+    /// An actor of this node was asked, whose handler answers at once.
+    Here(Here<R>),
+    Over,
+}
+
+struct Here<R> {
+    cell: Arc<Cell>,
+    reply: Reply<R>,
+    /// The question that stands for the deadline, and when that is, once somebody has begun to wait.
+    deadline: Option<(u64, Duration)>,
+}
+
+enum Reply<R> {
+    Answer(tokio::sync::oneshot::Receiver<R>),
+    /// The actor has let go of the question. Its end may be why, which is not known yet.
+    Fate(oneshot::Receiver<Fault>),
 }
 
 impl<R> Request<R> {
-    /// Waits for this long, counted from now, instead of the pool's call time-out.
+    /// Waits for this long, counted from now, or from when it is first awaited, instead of the pool's call
+    /// time-out.
     pub fn within(mut self, within: Duration) -> Request<R> {
         self.within = within;
-        if let Some((node, question)) = &self.put {
-            node.set_deadline(*question, within);
+        match &mut self.state {
+            State::Numbered { node, question, .. } => node.set_deadline(*question, within),
+            State::Here(Here { cell, deadline: Some((question, at)), .. }) => {
+                *at = cell.node.now().saturating_add(within);
+                cell.node.set_deadline(*question, within);
+            }
+            State::Here(_) | State::Failed(_) | State::Over => {}
         }
         self
     }
@@ -298,26 +331,24 @@ impl<R> Request<R> {
     /// A question that is about to be put over `link`, or to this node itself.
     fn open(node: &Arc<Node>, link: Option<&Link>, to: Pid) -> Request<R> {
         let within = node.config.times.call;
-        let (waiter, awaited) = Waiter::pair();
+        let (waiter, outcome) = Waiter::pair();
         let question = node.open_question(link, within, waiter);
-        let put = Some((node.clone(), question));
-        Request { to, failed: None, put, local: None, outcome: awaited, within }
+        Request { to, within, state: State::Numbered { node: node.clone(), question, outcome } }
     }
 
     pub(crate) fn failed(why: SendError) -> Request<R> {
-        let (_, outcome) = oneshot::channel();
-        let to = why.pid().unwrap_or(Pid::nobody());
-        Request { to, failed: Some(why), put: None, local: None, outcome, within: Duration::ZERO }
+        let to = why.pid().unwrap_or_else(Pid::nobody);
+        Request { to, within: Duration::ZERO, state: State::Failed(why) }
     }
 
     fn close(&mut self) {
-        if let Some((node, question)) = self.put.take() {
-            node.give_up_question(question);
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Numbered { node, question, .. } => node.give_up_question(question),
+            State::Here(Here { cell, deadline: Some((question, _)), .. }) => {
+                cell.node.give_up_question(question);
+            }
+            State::Here(_) | State::Failed(_) | State::Over => {}
         }
-    }
-
-    fn exit(&self, reason: ExitReason) -> SendError {
-        SendError::Exit { pid: self.to, reason }
     }
 
     fn fault(&self, fault: Fault) -> SendError {
@@ -329,6 +360,59 @@ impl<R> Request<R> {
             Fault::NoAnswer => SendError::NoAnswer { pid },
         }
     }
+
+    /// What has become of a question if not an answer.
+    fn no_answer(&self, outcome: Outcome) -> SendError {
+        let pid = self.to;
+        match outcome {
+            Outcome::Failed(fault) => self.fault(fault),
+            Outcome::TimedOut => SendError::TimedOut { pid, after: self.within },
+            Outcome::Lost => SendError::Exit { pid, reason: ExitReason::NoConnection },
+            Outcome::Reply(_) | Outcome::Spawned(_) | Outcome::Refused(_) | Outcome::Told(_) => {
+                let why = "an answer to another question".to_owned();
+                SendError::Undecodable { pid, why }
+            }
+        }
+    }
+}
+
+impl<R> Here<R> {
+    fn poll(&mut self, within: Duration, cx: &mut Context<'_>) -> Poll<Result<R, Outcome>> {
+        if let Reply::Answer(answer) = &mut self.reply {
+            // First without a look at the runtime's budget for one task: all actors of an arbiter share it.
+            let answered = match answer.try_recv() {
+                Ok(result) => Poll::Ready(Some(result)),
+                Err(TryRecvError::Empty) => answer.poll_unpin(cx).map(Result::ok),
+                Err(TryRecvError::Closed) => Poll::Ready(None),
+            };
+            match answered {
+                Poll::Ready(Some(result)) => return Poll::Ready(Ok(result)),
+                Poll::Ready(None) => {
+                    let (tell, fate) = oneshot::channel();
+                    self.cell.orphan(|fault| drop(tell.send(fault)));
+                    self.reply = Reply::Fate(fate);
+                }
+                Poll::Pending => {}
+            }
+        }
+        if let Reply::Fate(fate) = &mut self.reply
+            && let Poll::Ready(fault) = fate.poll_unpin(cx)
+        {
+            return Poll::Ready(Err(fault.map_or(Outcome::Lost, Outcome::Failed)));
+        }
+        let node = &self.cell.node;
+        match self.deadline {
+            None => {
+                let at = node.now().saturating_add(within);
+                let question = node.open_question(None, within, Waiter::Wake(cx.waker().clone()));
+                self.deadline = Some((question, at));
+                Poll::Pending
+            }
+            Some((question, _)) if node.wake_instead(question, cx.waker()) => Poll::Pending,
+            Some((_, at)) if node.now() >= at => Poll::Ready(Err(Outcome::TimedOut)),
+            Some(_) => Poll::Ready(Err(Outcome::Lost)),
+        }
+    }
 }
 
 impl<R: DeserializeOwned> Future for Request<R> {
@@ -336,35 +420,26 @@ impl<R: DeserializeOwned> Future for Request<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some(why) = this.failed.take() {
-            return Poll::Ready(Err(why));
-        }
-        if let Some(local) = &mut this.local
-            && let Poll::Ready(answered) = local.poll_unpin(cx)
-        {
-            this.local = None;
-            this.close();
-            return Poll::Ready(match answered {
-                Ok(Ok(result)) => Ok(result),
-                Ok(Err(fault)) => Err(this.fault(fault)),
-                // every mailbox that takes the message answers in the end
-                Err(oneshot::Canceled) => Err(SendError::NotAccepted { pid: this.to }),
-            });
-        }
-        let Poll::Ready(outcome) = this.outcome.poll_unpin(cx) else { return Poll::Pending };
-        let ended = match outcome {
-            Ok(Outcome::Reply(bytes)) => match &this.put {
-                Some((node, _)) => decode_at(node, &bytes),
-                None => decode(&bytes),
+        let ended = match &mut this.state {
+            State::Over => return Poll::Pending,
+            State::Failed(_) => {
+                let State::Failed(why) = std::mem::replace(&mut this.state, State::Over) else {
+                    unreachable!("it was looked at")
+                };
+                return Poll::Ready(Err(why));
             }
-            .map_err(|why| SendError::Undecodable { pid: this.to, why }),
-            Ok(Outcome::Failed(fault)) => Err(this.fault(fault)),
-            Ok(Outcome::TimedOut) => Err(SendError::TimedOut { pid: this.to, after: this.within }),
-            Ok(Outcome::Lost) | Err(oneshot::Canceled) => Err(this.exit(ExitReason::NoConnection)),
-            Ok(Outcome::Spawned(_) | Outcome::Refused(_) | Outcome::Told(_)) => {
-                let why = "an answer to another question".to_owned();
-                Err(SendError::Undecodable { pid: this.to, why })
+            State::Numbered { node, outcome, .. } => {
+                let Poll::Ready(outcome) = outcome.poll_unpin(cx) else { return Poll::Pending };
+                match outcome.unwrap_or(Outcome::Lost) {
+                    Outcome::Reply(bytes) => decode_at(node, &bytes)
+                        .map_err(|why| SendError::Undecodable { pid: this.to, why }),
+                    outcome => Err(this.no_answer(outcome)),
+                }
             }
+            State::Here(here) => match here.poll(this.within, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(answered) => answered.map_err(|outcome| this.no_answer(outcome)),
+            },
         };
         this.close();
         Poll::Ready(ended)

@@ -23,18 +23,20 @@ use crate::core::flow::Word;
 use crate::core::life::Notice;
 use crate::message::{Down, Exited, NodeDown, NodeUp};
 use crate::node::Node;
+use crate::node::ambient::{decode_at, decode_in};
 use crate::node::answer::Asker;
+use crate::node::batch::Batch;
 use crate::node::cell::{Cell, Mailbox, lock, must_yield};
 use crate::node::inbox::{Queue, decode_args, log_dropped};
 use crate::node::letter::{Content, Letter};
 use crate::node::names::NameError;
+use crate::node::parcel::{Parcel, Put, RunOf};
 use crate::node::registry::Started;
-use crate::node::run::Run;
 use crate::node::seat::{Awaited, Seat};
 use crate::node::stage::{Body, Stage};
 use crate::pool::{Parent, Pool, Running, Spawn, SpawnError, Ties, Watches};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
-use crate::wire::{Fault, Signal, Up, short_name, tag_of};
+use crate::wire::{Fault, Signal, Up, sharing, short_name, tag_of};
 
 /// A process from its own point of view: its pid, its mailbox and its ties.
 ///
@@ -52,7 +54,7 @@ pub struct Ctx {
 #[derive(Default)]
 struct More {
     /// Taken out of the shared mailbox, and not received yet.
-    taken: VecDeque<Letter>,
+    taken: VecDeque<Content>,
     /// So much of what was taken out last is of other nodes: it counts as waiting until more is taken.
     from_afar: usize,
     /// Who wants to hear that it is up.
@@ -278,12 +280,9 @@ impl Ctx {
     pub fn demonitor_flush(&mut self, monitor: Ref) -> bool {
         let was_active = self.cell.demonitor_flush(monitor);
         if !was_active {
-            let is_it = |letter: &mut Letter| {
-                letter.get::<Down>().is_some_and(|down| down.monitor == monitor)
-            };
             let taken = self.more.as_deref_mut().map(|more| &mut more.taken);
             if let Some(taken) = taken
-                && let Some(at) = taken.iter_mut().position(is_it)
+                && let Some(at) = taken.iter().position(|content| is_down_of(content, monitor))
             {
                 taken.remove(at);
             }
@@ -501,12 +500,28 @@ impl Ctx {
     where
         T: DeserializeOwned + Send + 'static,
     {
+        self.listen(cx);
+        if self.is_over() {
+            return Poll::Pending;
+        }
         loop {
-            let polled = self.poll_receive(cx, seen, &mut |letter| letter.is::<T>());
-            let Poll::Ready(letter) = polled else { return Poll::Pending };
-            match letter?.open_or_why::<T>() {
-                Ok(message) => return Poll::Ready(Ok(message)),
-                Err(why) => log_dropped(&self.cell, &format!("undecodable: {why}")),
+            if let Some(More { taken, .. }) = self.more.as_deref_mut() {
+                while let Some(content) = taken.get_mut(*seen) {
+                    match open(content, &self.cell) {
+                        Opened::Not => *seen += 1,
+                        Opened::One(message) => return Poll::Ready(Ok(message)),
+                        Opened::Last(message) => {
+                            taken.remove(*seen);
+                            return Poll::Ready(Ok(message));
+                        }
+                        Opened::Spoilt => drop(taken.remove(*seen)),
+                        Opened::Again => {}
+                        Opened::Mixed => spread(taken, *seen),
+                    }
+                }
+            }
+            if !self.take_more() {
+                return self.nothing_yet();
             }
         }
     }
@@ -517,65 +532,212 @@ impl Ctx {
         seen: &mut usize,
         wanted: &mut impl FnMut(&mut Letter) -> bool,
     ) -> Poll<Result<Letter, ExitReason>> {
-        letters(&self.cell).receiver.register(cx.waker());
-        // However much waits, others have their turns, too.
-        if must_yield() && !self.cell.is_plain() {
-            cx.waker().wake_by_ref();
+        self.listen(cx);
+        if self.is_over() {
             return Poll::Pending;
         }
         loop {
             if let Some(More { taken, .. }) = self.more.as_deref_mut() {
-                while let Some(letter) = taken.get_mut(*seen) {
-                    if wanted(letter) {
-                        let letter = taken.remove(*seen).expect("it was looked at");
-                        return Poll::Ready(Ok(letter));
+                while *seen < taken.len() {
+                    spread(taken, *seen);
+                    let mut shown = Shown::of(taken, *seen, &self.cell.node);
+                    if wanted(shown.letter()) {
+                        return Poll::Ready(Ok(shown.take()));
                     }
+                    drop(shown);
                     *seen += 1;
                 }
             }
-            let mut new = VecDeque::new();
-            let dealt_with = self.more.as_deref_mut().map_or(0, |more| take(&mut more.from_afar));
-            let mut queue = lock(&letters(&self.cell).queue);
-            queue.swap(&mut new);
-            let goes_on = queue.dealt_with(dealt_with);
+            if !self.take_more() {
+                return self.nothing_yet();
+            }
+        }
+    }
+
+    /// Whether others are to have their turns, however much waits; its own comes again.
+    fn is_over(&self) -> bool {
+        !self.cell.is_plain() && must_yield()
+    }
+
+    /// Sees to it that whoever polls is woken when something comes. That the process itself is goes
+    /// without saying.
+    fn listen(&self, cx: &Context<'_>) {
+        // By its data alone: of its functions there may be several copies.
+        if cx.waker().data() != Arc::as_ptr(&self.cell).cast() {
+            letters(&self.cell).receiver.register(cx.waker());
+        }
+    }
+
+    /// Takes what has come out of the shared mailbox; whether there is more to look at.
+    fn take_more(&mut self) -> bool {
+        let dealt_with = self.more.as_deref_mut().map_or(0, |more| take(&mut more.from_afar));
+        let mut queue = lock(&letters(&self.cell).queue);
+        let goes_on = dealt_with > 0 && queue.dealt_with(dealt_with);
+        if queue.is_empty() {
             drop(queue);
             if goes_on {
                 self.cell.resume();
             }
-            if new.is_empty() {
-                break;
+            if let Some(More { taken, .. }) = self.more.as_deref_mut()
+                && taken.is_empty()
+                && taken.capacity() > SPARE_MAX
+            {
+                *taken = VecDeque::new();
             }
-            let node = &self.cell.node;
-            let More { taken, from_afar, .. } = &mut **self.more.get_or_insert_default();
-            for waiting in new {
-                match waiting {
-                    Waiting::One(Content::Own(signal)) => {
-                        let decided = self.cell.decide_own(signal).map(content_of);
-                        taken.extend(decided.map(|content| Letter::new(content, node.clone())));
-                    }
-                    Waiting::One(content) => taken.push_back(Letter::new(content, node.clone())),
-                    Waiting::Run(mut run) => {
-                        *from_afar += run.bytes();
-                        while let Some(parcel) = run.next() {
-                            if parcel.asks() {
-                                continue; // it was refused when it came
-                            }
-                            let payload = run.share(&parcel);
-                            let content = Content::Raw { tag: parcel.tag, payload };
-                            taken.push_back(Letter::new(content, node.clone()));
-                        }
-                    }
-                }
-            }
-            if self.cell.is_doomed() {
-                break; // by a signal of its own, perhaps: it receives no more
+            return false;
+        }
+        let More { taken, from_afar, .. } = &mut **self.more.get_or_insert_default();
+        let mut new = VecDeque::new();
+        let known = taken.len();
+        if taken.is_empty() {
+            queue.swap(taken);
+        } else {
+            queue.swap(&mut new);
+        }
+        drop(queue);
+        let mut own = false;
+        for content in taken.range(known..).chain(&new) {
+            match content {
+                Content::Own(_) => own = true,
+                Content::Batch(batch) => *from_afar += batch.bytes(),
+                Content::Typed { .. } | Content::Run { .. } | Content::Raw { .. } => {}
             }
         }
+        if goes_on {
+            self.cell.resume();
+        }
+        if own {
+            new = taken.drain(..).chain(new).collect();
+            let decided = new.drain(..).filter_map(|content| match content {
+                Content::Own(signal) => self.cell.decide_own(signal).map(content_of),
+                content => Some(content),
+            });
+            taken.extend(decided);
+        } else {
+            taken.append(&mut new);
+        }
+        !self.cell.is_doomed() // by a signal of its own, perhaps: it receives no more
+    }
+
+    /// Nothing that is wanted is there, and why nothing will be.
+    fn nothing_yet<T>(&self) -> Poll<Result<T, ExitReason>> {
         if self.cell.is_plain() && self.cell.is_doomed() {
             return Poll::Ready(Err(self.cell.reason().unwrap_or(ExitReason::Killed)));
         }
         Poll::Pending
     }
+}
+
+/// What a look into a letter has brought.
+enum Opened<T> {
+    /// It is of another type.
+    Not,
+    /// A message; there are more in it.
+    One(T),
+    /// A message, and nothing else.
+    Last(T),
+    /// It is of this type, and does not decode.
+    Spoilt,
+    /// What was of this type did not decode; there is more in it.
+    Again,
+    /// Some of it may be: it has to be taken apart.
+    Mixed,
+}
+
+fn open<T: DeserializeOwned + Send + 'static>(content: &mut Content, cell: &Cell) -> Opened<T> {
+    match content {
+        Content::Run { run, .. } => {
+            let Some(run) = run.as_any_mut().downcast_mut::<RunOf<T>>() else {
+                return Opened::Not;
+            };
+            match run.pop() {
+                Some(message) if run.is_empty() => Opened::Last(message),
+                Some(message) => Opened::One(message),
+                None => Opened::Spoilt,
+            }
+        }
+        Content::Batch(batch) => {
+            let Some(mail) = batch.next_of(tag_of::<T>()) else { return Opened::Mixed };
+            let decode = || decode_in(&cell.node, batch.payload(&mail));
+            match sharing(|| batch.share(&mail), batch.payload(&mail).len(), decode) {
+                Ok(message) if batch.is_empty() => Opened::Last(message),
+                Ok(message) => Opened::One(message),
+                Err(why) => {
+                    log_dropped(cell, &format!("undecodable: {why}"));
+                    if batch.is_empty() { Opened::Spoilt } else { Opened::Again }
+                }
+            }
+        }
+        Content::Typed { message, .. } if message.is::<T>() => {
+            let message = std::mem::replace(message, Box::new(()));
+            message.downcast().map_or(Opened::Spoilt, |message| Opened::Last(*message))
+        }
+        Content::Raw { tag, payload } if *tag == tag_of::<T>() => {
+            match decode_at(&cell.node, payload) {
+                Ok(message) => Opened::Last(message),
+                Err(why) => {
+                    log_dropped(cell, &format!("undecodable: {why}"));
+                    Opened::Spoilt
+                }
+            }
+        }
+        Content::Typed { .. } | Content::Raw { .. } | Content::Own(_) => Opened::Not,
+    }
+}
+
+/// A letter that is shown to whoever wants one, and goes back to its place unless they take it.
+struct Shown<'a> {
+    taken: &'a mut VecDeque<Content>,
+    at: usize,
+    letter: Option<Letter>,
+}
+
+impl Shown<'_> {
+    fn of<'a>(taken: &'a mut VecDeque<Content>, at: usize, node: &Arc<Node>) -> Shown<'a> {
+        let content = taken.remove(at).expect("it is looked at");
+        Shown { taken, at, letter: Some(Letter::new(content, node.clone())) }
+    }
+
+    fn letter(&mut self) -> &mut Letter {
+        self.letter.as_mut().expect("it is shown")
+    }
+
+    fn take(mut self) -> Letter {
+        self.letter.take().expect("it is shown")
+    }
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if let Some(letter) = self.letter.take() {
+            self.taken.insert(self.at, letter.content);
+        }
+    }
+}
+
+/// Makes single letters of several in one.
+fn spread(taken: &mut VecDeque<Content>, at: usize) {
+    if !matches!(taken.get(at), Some(Content::Run { .. } | Content::Batch(_))) {
+        return;
+    }
+    let mut after = taken.split_off(at);
+    match after.pop_front() {
+        Some(Content::Run { tag, mut run }) => {
+            let single = std::iter::from_fn(|| Some(Content::Typed { tag, message: run.next()? }));
+            taken.extend(single);
+        }
+        Some(Content::Batch(mut batch)) => {
+            while let Some(mail) = batch.next() {
+                // A question was refused when it came.
+                if !mail.asks() {
+                    let payload = batch.share(&mail);
+                    taken.push_back(Content::Raw { tag: mail.tag, payload });
+                }
+            }
+        }
+        _ => {}
+    }
+    taken.append(&mut after);
 }
 
 impl Watches for Ctx {
@@ -612,21 +774,14 @@ impl std::fmt::Debug for Ctx {
 /// The shared part of a process's mailbox.
 #[derive(Default)]
 struct Letters {
-    queue: Mutex<Queue<Waiting>>,
+    queue: Mutex<Queue<Content>>,
     receiver: AtomicWaker,
-}
-
-/// What waits there.
-enum Waiting {
-    One(Content),
-    /// Messages of another node, in one piece.
-    Run(Run),
 }
 
 impl Letters {
     /// To the dead it vanishes.
     fn put(&self, content: Content) {
-        let put = lock(&self.queue).put(Waiting::One(content));
+        let put = lock(&self.queue).put(content);
         drop(put); // out of the lock
     }
 }
@@ -643,19 +798,29 @@ fn content_of(notice: Notice) -> Content {
     }
 }
 
+/// Whether it is the notice that this monitor has fired.
+fn is_down_of(content: &Content, monitor: Ref) -> bool {
+    match content {
+        Content::Typed { message, .. } => {
+            message.downcast_ref::<Down>().is_some_and(|down| down.monitor == monitor)
+        }
+        Content::Run { .. } | Content::Batch(_) | Content::Raw { .. } | Content::Own(_) => false,
+    }
+}
+
 /// The mailbox of a process's cell.
 fn letters(cell: &Cell) -> &Letters {
     cell.mailbox().expect("a process's cell has letters")
 }
 
 impl Mailbox for Letters {
-    fn push_run(&self, mut run: Run) -> Word {
-        if run.asks() {
+    fn push_batch(&self, mut batch: Batch) -> Word {
+        if batch.asks() {
             // A function process has no handler that could answer.
-            run.refuse_questions(|tag| Fault::NotAccepted { tag });
+            batch.refuse_questions(|tag| Fault::NotAccepted { tag });
         }
-        let bytes = run.bytes();
-        let put = lock(&self.queue).put_from_afar(Waiting::Run(run), bytes);
+        let bytes = batch.bytes();
+        let put = lock(&self.queue).put_from_afar(Content::Batch(batch), bytes);
         put.unwrap_or(Word::None) // out of the lock
     }
 
@@ -667,8 +832,22 @@ impl Mailbox for Letters {
         }
     }
 
-    fn push_typed(&self, _: &Arc<Cell>, tag: u32, message: Box<dyn Any + Send>) {
-        self.put(Content::Typed { tag, message });
+    fn push_parcel(&self, _: &Cell, parcel: Parcel<'_>) -> Put {
+        let mut queue = lock(&self.queue);
+        if let Some(Content::Run { run, .. }) = queue.last()
+            && run.take_in(parcel.content)
+        {
+            return Put::Behind;
+        }
+        if queue.is_closed() {
+            return Put::Closed;
+        }
+        drop(queue);
+        let tag = parcel.tag;
+        match parcel.into_run() {
+            Some(run) => lock(&self.queue).put_parcel(Content::Run { tag, run }),
+            None => Put::Refused, // a function process has no handler that could answer
+        }
     }
 
     fn push_notice(&self, notice: Notice) {
@@ -684,13 +863,7 @@ impl Mailbox for Letters {
     }
 
     fn flush_down(&self, monitor: Ref) {
-        let is_it = |waiting: &Waiting| match waiting {
-            Waiting::One(Content::Typed { message, .. }) => {
-                message.downcast_ref::<Down>().is_some_and(|down| down.monitor == monitor)
-            }
-            Waiting::One(Content::Raw { .. } | Content::Own(_)) | Waiting::Run(_) => false,
-        };
-        lock(&self.queue).remove(is_it);
+        lock(&self.queue).remove(|content| is_down_of(content, monitor));
     }
 
     fn clear(&self) {
@@ -785,3 +958,6 @@ where
 {
     fn silence(self: Pin<&mut Self>) {}
 }
+
+/// Room that an empty mailbox keeps.
+const SPARE_MAX: usize = 64;

@@ -89,6 +89,12 @@ impl<T> Calls<T> {
         before.is_none_or(|before| deadline < before)
     }
 
+    /// Who waits for the answer to this question, if it is open.
+    pub(crate) fn waiter(&mut self, question: u64) -> Option<&mut T> {
+        let at = self.find(question)?;
+        self.places[at].as_mut().map(|open| &mut open.waiter)
+    }
+
     /// Takes the waiters whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<T> {
         let mut expired = Vec::new();

@@ -25,9 +25,14 @@ pub(crate) fn decoding_node() -> Option<Arc<Node>> {
 /// Decodes what has come to this node, to plain async code perhaps: addresses in it belong there, whichever
 /// other nodes this OS process has.
 pub(crate) fn decode_at<T: DeserializeOwned>(node: &Arc<Node>, bytes: &Bytes) -> Result<T, String> {
+    sharing(|| bytes.clone(), bytes.len(), || decode_in(node, bytes))
+}
+
+/// The same of bytes that nothing can share.
+pub(crate) fn decode_in<T: DeserializeOwned>(node: &Arc<Node>, bytes: &[u8]) -> Result<T, String> {
     let before = DECODING.replace(Some(node.clone()));
     let _restore = Restore(before); // also if a value's own code panics
-    sharing(|| bytes.clone(), bytes.len(), || decode(bytes))
+    decode(bytes)
 }
 
 struct Restore(Option<Arc<Node>>);

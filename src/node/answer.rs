@@ -1,29 +1,14 @@
-//! Answers: the duty to answer one question, which ends exactly once: by the handler, or, if it is
+//! Answers: the duty to answer one numbered question, which ends exactly once: by the handler, or, if it is
 //! dropped, by the actor's exit reason or by saying that there is none.
 
 use std::sync::Arc;
 
-use futures::channel::oneshot;
 use serde::Serialize;
 
+use super::Outcome;
 use super::cell::Cell;
 use super::link::Link;
-use super::Outcome;
 use crate::wire::{Control, Draft, Fault, Head, encode};
-
-/// The duty to answer one question with an `R`.
-pub(crate) struct Answer<R: Serialize + Send + 'static>(To<R>);
-
-enum To<R: Send + 'static> {
-    Here(Here<R>),
-    There(Asker),
-}
-
-/// Who asked, on this node.
-struct Here<R: Send + 'static> {
-    cell: Arc<Cell>,
-    to: Option<oneshot::Sender<Result<R, Fault>>>,
-}
 
 /// Who asked with a numbered question: another node, or this one where the answer is wanted encoded.
 pub(crate) struct Asker {
@@ -39,43 +24,13 @@ pub(crate) struct Return {
     pub(crate) question: u64,
 }
 
-impl<R: Serialize + Send + 'static> Answer<R> {
-    pub(crate) fn here(cell: Arc<Cell>, to: oneshot::Sender<Result<R, Fault>>) -> Answer<R> {
-        Answer(To::Here(Here { cell, to: Some(to) }))
-    }
-
-    pub(crate) fn there(remote: Asker) -> Answer<R> {
-        Answer(To::There(remote))
-    }
-
-    /// Answers with the handler's result.
-    pub(crate) fn give(self, result: R) {
-        match self.0 {
-            To::Here(mut here) => {
-                if let Some(to) = here.to.take() {
-                    let _ = to.send(Ok(result)); // the asker may have gone
-                }
-            }
-            To::There(remote) => remote.give(&result),
-        }
-    }
-}
-
-impl<R: Send + 'static> Drop for Here<R> {
-    fn drop(&mut self) {
-        if let Some(to) = self.to.take() {
-            // whoever hangs up early does not mind
-            self.cell.orphan(|fault| drop(to.send(Err(fault))));
-        }
-    }
-}
-
 impl Asker {
     pub(crate) fn new(cell: Arc<Cell>, to: Return) -> Asker {
         Asker { cell, to: Some(to) }
     }
 
-    fn give<R: Serialize>(mut self, result: &R) {
+    /// Answers with the handler's result.
+    pub(crate) fn give<R: Serialize>(mut self, result: &R) {
         if let Some(to) = self.to.take() {
             to.give(&self.cell, |out| encode(result, out));
         }

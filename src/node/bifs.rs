@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use super::batch::Batch;
 use super::cell::{Cell, exit};
-use super::run::Run;
 use crate::core::mutant::{self, Mutant};
 use crate::term::{ExitReason, NodeName, Pid, Ref, To};
 use crate::wire::Signal;
@@ -104,10 +104,10 @@ impl super::Node {
     }
 
     /// A message for whoever has this name has come.
-    pub(crate) fn on_named(self: &Arc<Self>, name: &str, message: Run) {
+    pub(crate) fn on_named(self: &Arc<Self>, name: &str, message: Batch) {
         // R4: to nobody it vanishes.
         if let Some(cell) = self.whereis(name) {
-            cell.push_run(message);
+            cell.push_batch(message);
         }
     }
 }

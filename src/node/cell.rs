@@ -10,6 +10,7 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::task::ArcWake;
@@ -17,11 +18,12 @@ use slog::{debug, error};
 
 use super::Node;
 use super::answer::Asker;
-use super::clock::Alarm;
+use super::batch::Batch;
+use super::clock::{Alarm, Moment};
 use super::idle;
 use super::link::Link;
 use super::load::RunQueue;
-use super::run::Run;
+use super::parcel::{Parcel, Put};
 use super::stage::Stage;
 use crate::core::flow::Word;
 use crate::core::life::{Effect, Life, Notice};
@@ -41,7 +43,8 @@ pub(crate) struct Cell {
     /// Its place there.
     place: AtomicU32,
     queued: AtomicBool,
-    /// What is, or was, to be known of it elsewhere: [`TIED`], [`NOTED`], [`RESTED`].
+    /// What is, or was, to be known of it elsewhere: [`TIED`], [`NOTED`], [`RESTED`],
+    /// [`ORPHANS`].
     notes: AtomicU8,
     /// A signal has ended it: checked before each poll and between two messages.
     doomed: AtomicBool,
@@ -56,7 +59,7 @@ pub(crate) struct Cell {
 /// What hardly any actor has.
 #[derive(Default)]
 struct Rare {
-    /// Questions whose handler panicked: answered once the reason is known.
+    /// Questions that it has let go of: answered once it is known how its turn ends.
     orphans: Vec<Orphan>,
     /// What has too much of the actor's to send or to show: it rests until none has.
     rests_on: Vec<Arc<dyn Rest>>,
@@ -79,11 +82,11 @@ pub(crate) trait Rest: Send + Sync {
 /// Where an actor's messages wait. Pushing one wakes nobody; the cell does.
 pub(crate) trait Mailbox: Any + Send + Sync {
     /// Messages from another node, still encoded.
-    fn push_run(&self, run: Run) -> Word;
+    fn push_batch(&self, batch: Batch) -> Word;
     /// A message of this node that is encoded.
     fn push_raw(&self, tag: u32, payload: Bytes, answer: Option<Asker>);
-    /// A message of this node, which is not serialised: a `T`, or an [`Asked`](super::inbox::Asked).
-    fn push_typed(&self, cell: &Arc<Cell>, tag: u32, message: Box<dyn Any + Send>);
+    /// A message of this node, which is not serialised.
+    fn push_parcel(&self, cell: &Cell, parcel: Parcel<'_>) -> Put;
     fn push_notice(&self, notice: Notice);
     /// A signal that the actor has sent itself: decided when its turn comes.
     fn push_own(&self, signal: Signal);
@@ -138,16 +141,16 @@ impl Cell {
         self.mailbox.as_any().downcast_ref()
     }
 
-    pub(crate) fn push_run(self: &Arc<Self>, mut run: Run) {
+    pub(crate) fn push_batch(self: &Arc<Self>, mut batch: Batch) {
         if !self.is_doomed() {
-            let from = run.link().clone();
-            let word = self.mailbox.push_run(run);
+            let from = batch.link().clone();
+            let word = self.mailbox.push_batch(batch);
             self.wake();
             if word != Word::None {
                 self.pause(&from, word == Word::PauseAgain);
             }
-        } else if run.asks() {
-            run.refuse_questions(|_| Fault::Exit(ExitReason::NoProc)); // as below
+        } else if batch.asks() {
+            batch.refuse_questions(|_| Fault::Exit(ExitReason::NoProc)); // as below
         }
     }
 
@@ -162,10 +165,14 @@ impl Cell {
         }
     }
 
-    pub(crate) fn push_typed(self: &Arc<Self>, tag: u32, message: Box<dyn Any + Send>) {
-        // Whoever is doomed has its mailbox closed soon; until then what comes is dropped with it.
-        self.mailbox.push_typed(self, tag, message);
-        self.wake();
+    /// A message of this node. Whoever is doomed has its mailbox closed soon; until then what comes is
+    /// dropped with it.
+    pub(crate) fn push_parcel(self: &Arc<Self>, parcel: Parcel<'_>) -> Put {
+        let put = self.mailbox.push_parcel(self, parcel);
+        if put == Put::First {
+            self.wake();
+        }
+        put
     }
 
     /// Asks those who send over this connection to pause.
@@ -336,15 +343,32 @@ impl Cell {
         self.mailbox.nudge();
     }
 
-    /// Answers a question of which it is not known yet how it ended: with the reason, if the actor is
-    /// ending; else by saying that its handler gave no answer.
-    pub(crate) fn orphan(&self, answer: impl FnOnce(Fault) + Send + 'static) {
+    /// Answers a question that the actor has let go of: with the reason, if it is ending; else by saying
+    /// that its handler gave no answer. That is known when the turn is over in which it may panic.
+    pub(crate) fn orphan(self: &Arc<Self>, answer: impl FnOnce(Fault) + Send + 'static) {
         if let Some(reason) = self.reason() {
-            answer(Fault::Exit(reason));
-        } else if std::thread::panicking() {
-            lock(&self.rare).get_or_insert_default().orphans.push(Box::new(answer));
-        } else {
-            answer(Fault::NoAnswer);
+            return answer(Fault::Exit(reason));
+        }
+        lock(&self.rare).get_or_insert_default().orphans.push(Box::new(answer));
+        self.notes.fetch_or(ORPHANS, Ordering::AcqRel);
+        match self.reason() {
+            Some(reason) => self.answer_orphans(&Fault::Exit(reason)), // its end may have seen none
+            None => ArcWake::wake_by_ref(self),
+        }
+    }
+
+    /// Its turn is over, and it lives: what it has let go of it will not answer.
+    pub(super) fn end_turn(&self) {
+        if self.notes.load(Ordering::Acquire) & ORPHANS != 0 {
+            self.notes.fetch_and(!ORPHANS, Ordering::AcqRel);
+            self.answer_orphans(&Fault::NoAnswer);
+        }
+    }
+
+    fn answer_orphans(&self, fault: &Fault) {
+        let orphans = lock(&self.rare).as_deref_mut().map(|rare| std::mem::take(&mut rare.orphans));
+        for answer in orphans.into_iter().flatten() {
+            answer(fault.clone());
         }
     }
 
@@ -472,10 +496,9 @@ impl Cell {
     }
 
     fn tell_end(self: &Arc<Self>, reason: ExitReason, effects: Vec<Effect>) {
+        self.answer_orphans(&Fault::Exit(reason.clone()));
         let rare = lock(&self.rare).take();
-        for answer in rare.map(|rare| rare.orphans).into_iter().flatten() {
-            answer(Fault::Exit(reason.clone()));
-        }
+        drop(rare); // out of the lock
         debug!(self.node.log, "ended"; "pid" => %self.pid, "kind" => %self.kind, "reason" => %reason);
         self.node.ended(self, effects);
     }
@@ -510,16 +533,23 @@ pub(crate) fn current_number() -> u64 {
     CURRENT.with_borrow(|current| current.as_ref().map_or(0, |cell| cell.pid.number()))
 }
 
-/// Whether the running actor has to let go of the thread: it is doomed, or its slice is spent.
+/// Whether the running actor has to let go of the thread: it is doomed, or its slice is spent. The clock
+/// is read each time, unless the actor asks so often that a few times more make no difference.
 pub(crate) fn must_yield() -> bool {
     match SLICE.get() {
         Slice::Endless => return false,
         Slice::Spent => return true,
-        Slice::Until(end) => {
-            if end.is_due() {
+        Slice::Until { end, looked, skip: 0 } => {
+            let now = Moment::now();
+            if end.is_due_at(now) {
                 SLICE.set(Slice::Spent);
                 return true;
             }
+            let skip = if now.since(looked) < OFTEN { SKIP_MAX } else { 0 };
+            SLICE.set(Slice::Until { end, looked: now, skip });
+        }
+        Slice::Until { end, looked, skip } => {
+            SLICE.set(Slice::Until { end, looked, skip: skip - 1 });
         }
     }
     CURRENT.with_borrow(|current| current.as_ref().is_some_and(|cell| cell.is_doomed()))
@@ -621,7 +651,12 @@ pub(super) fn as_current(cell: Option<Arc<Cell>>) -> Option<Arc<Cell>> {
 #[derive(Clone, Copy)]
 pub(super) enum Slice {
     Endless,
-    Until(Alarm),
+    /// Until this end; it was looked at then, and so many looks may be left out.
+    Until {
+        end: Alarm,
+        looked: Moment,
+        skip: u8,
+    },
     Spent,
 }
 
@@ -635,9 +670,15 @@ thread_local! {
     static PLACE: std::cell::Cell<String> = const { std::cell::Cell::new(String::new()) };
 }
 
+/// How many looks at the clock are left out.
+const SKIP_MAX: u8 = 7;
+/// If so many took less than this.
+const OFTEN: Duration = Duration::from_micros(8);
 /// It has, or had, a tie with somebody on another node.
 const TIED: u8 = 1;
 /// It has, or had, a name, or wants to hear of nodes.
 const NOTED: u8 = 2;
 /// It has to rest, or had to.
 const RESTED: u8 = 4;
+/// It has let go of questions.
+const ORPHANS: u8 = 8;

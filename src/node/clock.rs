@@ -40,6 +40,10 @@ impl Moment {
         Moment(Instant::now())
     }
 
+    pub(crate) fn since(self, before: Moment) -> Duration {
+        self.0.saturating_duration_since(before.0)
+    }
+
     pub(crate) fn and(self, time: Duration) -> Alarm {
         Alarm(self.0 + time)
     }
@@ -52,10 +56,6 @@ pub(crate) struct Alarm(Instant);
 impl Alarm {
     pub(crate) fn is_due_at(self, now: Moment) -> bool {
         now.0 >= self.0
-    }
-
-    pub(crate) fn is_due(self) -> bool {
-        self.is_due_at(Moment::now())
     }
 }
 

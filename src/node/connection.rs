@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
 use super::incoming::Incoming;
-use super::link::{Link, Parcel, Phase};
+use super::link::{Link, Outgoing, Phase};
 use super::peers::Admission;
 use super::role::RoleEvent;
 use super::sockets::Watched;
@@ -560,9 +560,9 @@ impl Node {
 
 async fn write_frames(node: &Arc<Node>, link: &Arc<Link>, mut to: To) -> String {
     let stalled_max = node.config.times.silence_max;
-    let mut parcel = Parcel::default();
-    while link.take(&mut parcel).await.is_some() {
-        for part in parcel.parts() {
+    let mut outgoing = Outgoing::default();
+    while link.take(&mut outgoing).await.is_some() {
+        for part in outgoing.parts() {
             let mut rest = part;
             // A peer that takes nothing is as good as a silent one, and what waits for it only grows.
             while !rest.is_empty() {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use slog::debug;
 
 use super::answer::Return;
+use super::batch::Batch;
 use super::gate::PATIENCE;
 use super::link::Link;
 use super::role::RoleEvent;
-use super::run::Run;
 use super::{Node, Outcome};
 use crate::term::{ExitReason, Pid, To};
 use crate::wire::{Control, Fault};
@@ -76,11 +76,11 @@ impl Node {
     }
 
     /// Messages for the actor of this number have come, and questions if it `asks`.
-    pub(crate) fn on_run(self: &Arc<Self>, to: u64, mut run: Run, asks: bool) {
+    pub(crate) fn on_batch(self: &Arc<Self>, to: u64, mut batch: Batch, asks: bool) {
         match self.table.get(to) {
-            Some(cell) if asks => cell.push_run(run.asking(cell.clone())),
-            Some(cell) => cell.push_run(run),
-            None if asks => run.refuse_questions(|_| Fault::Exit(ExitReason::NoProc)),
+            Some(cell) if asks => cell.push_batch(batch.asking(cell.clone())),
+            Some(cell) => cell.push_batch(batch),
+            None if asks => batch.refuse_questions(|_| Fault::Exit(ExitReason::NoProc)),
             None => {} // a message to the dead vanishes (O2)
         }
     }

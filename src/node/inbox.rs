@@ -7,6 +7,7 @@
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::hash::BuildHasherDefault;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -14,19 +15,19 @@ use std::task::{Context, Poll};
 use actix::dev::{AsyncContextParts, ContextFut, MessageResponse};
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Handler};
 use bytes::Bytes;
-use futures::channel::oneshot;
 use serde::de::DeserializeOwned;
 
-use super::answer::{Answer, Asker};
+use super::answer::Asker;
+use super::batch::{Batch, Mail};
 use super::cell::{Cell, Mailbox, current, lock, must_yield};
 use super::letter::{Content, Letter};
-use super::run::{Parcel, Run};
+use super::parcel::{Asked, Parcel, Put, RunOf};
 use super::stage::Body;
 use crate::core::flow::{Inflow, Word};
 use crate::core::life::Notice;
 use crate::message::{Down, Exited, NodeDown, NodeUp, RemoteMessage};
 use crate::term::Ref;
-use crate::wire::{Fault, Signal, Up, from_bytes, sharing, short_name, tag_of};
+use crate::wire::{Fault, Same, Signal, Up, from_bytes, sharing, short_name, tag_of};
 
 /// The mailbox of an actor `A`.
 pub(crate) struct Inbox<A: Actor> {
@@ -72,9 +73,10 @@ pub(crate) struct Queue<T> {
 }
 
 enum Item<A: Actor> {
+    /// One or more, of one type.
     Typed(Box<dyn Deliver<A>>),
     /// Messages of another node; each has a turn of its own.
-    Run(Run),
+    Batch(Batch),
     Raw {
         tag: u32,
         payload: Bytes,
@@ -87,21 +89,19 @@ enum Item<A: Actor> {
     Letter(Letter),
 }
 
-/// A message whose type only its sender and its handler know.
+/// Messages whose type only their senders and their handler know.
 trait Deliver<A: Actor>: Send {
-    fn deliver(self: Box<Self>, act: &mut A, ctx: &mut A::Context);
+    /// Takes one more in, if it is of that type and there is room.
+    fn take_in(&mut self, content: &mut (dyn Any + Send)) -> bool;
+    /// Lets the actor handle the next; whether there are more.
+    fn deliver(&mut self, act: &mut A, ctx: &mut A::Context) -> bool;
 }
 
-struct Typed<M: RemoteMessage> {
-    message: M,
-    answer: Option<Answer<M::Result>>,
-}
+/// Messages that nobody waits for an answer to.
+struct Told<M>(RunOf<M>);
 
-/// A message of this node whose sender wants an answer, as it goes to a mailbox.
-pub(crate) struct Asked<M: RemoteMessage> {
-    pub(crate) message: M,
-    pub(crate) asker: oneshot::Sender<Result<M::Result, Fault>>,
-}
+/// And those that somebody does.
+struct Questions<M: RemoteMessage>(RunOf<Asked<M>>);
 
 impl<A> Inbox<A>
 where
@@ -127,9 +127,9 @@ where
 }
 
 impl<A: Actor<Context: AsyncContext<A>>> Mailbox for Arc<Inbox<A>> {
-    fn push_run(&self, run: Run) -> Word {
-        let bytes = run.bytes();
-        let put = lock(&self.queue).put_from_afar(Item::Run(run), bytes);
+    fn push_batch(&self, batch: Batch) -> Word {
+        let bytes = batch.bytes();
+        let put = lock(&self.queue).put_from_afar(Item::Batch(batch), bytes);
         put.unwrap_or(Word::None) // out of the lock: what is refused may answer its asker
     }
 
@@ -137,20 +137,31 @@ impl<A: Actor<Context: AsyncContext<A>>> Mailbox for Arc<Inbox<A>> {
         self.put(Item::Raw { tag, payload, answer });
     }
 
-    fn push_typed(&self, cell: &Arc<Cell>, tag: u32, message: Box<dyn Any + Send>) {
-        let (typed, message) = match self.accepted.by_tag.get(&tag) {
-            Some(entry) => ((entry.typed)(cell, message), None),
-            None => (None, Some(message)),
-        };
-        match (typed, message) {
-            (Some(typed), _) => self.put(Item::Typed(typed)),
-            // Whether there is a catch-all is known when its turn comes: the actor may not have started.
-            (None, Some(message)) => {
-                let content = Content::Typed { tag, message };
-                self.put(Item::Letter(Letter::new(content, cell.node.clone())));
-            }
-            (None, None) => log_dropped(cell, &not_taken(tag)),
+    fn push_parcel(&self, cell: &Cell, parcel: Parcel<'_>) -> Put {
+        let mut queue = lock(&self.queue);
+        if let Some(Item::Typed(last)) = queue.last()
+            && last.take_in(parcel.content)
+        {
+            return Put::Behind;
         }
+        if queue.is_closed() {
+            return Put::Closed;
+        }
+        drop(queue);
+        let tag = parcel.tag;
+        let unpack = self.accepted.by_tag.get(&tag).map(|entry| entry.typed);
+        let item = match unpack.and_then(|unpack| unpack(parcel.content)) {
+            Some(typed) => Item::Typed(typed),
+            // Whether there is a catch-all is known when its turn comes: the actor may not have started.
+            None => match parcel.into_run().and_then(|mut run| run.next()) {
+                Some(message) => {
+                    let content = Content::Typed { tag, message };
+                    Item::Letter(Letter::new(content, cell.node.clone()))
+                }
+                None => return Put::Refused,
+            },
+        };
+        lock(&self.queue).put_parcel(item)
     }
 
     fn push_notice(&self, notice: Notice) {
@@ -178,44 +189,67 @@ impl<A: Actor<Context: AsyncContext<A>>> Mailbox for Arc<Inbox<A>> {
     }
 }
 
-impl<A, M> Deliver<A> for Typed<M>
+impl<A, M> Deliver<A> for Told<M>
 where
     A: Actor<Context: AsyncContext<A>> + Handler<M>,
     M: RemoteMessage,
 {
-    fn deliver(self: Box<Self>, act: &mut A, ctx: &mut A::Context) {
-        let Typed { message, answer } = *self;
-        handle(act, ctx, message, answer);
+    fn take_in(&mut self, content: &mut (dyn Any + Send)) -> bool {
+        self.0.take_in(content)
+    }
+
+    fn deliver(&mut self, act: &mut A, ctx: &mut A::Context) -> bool {
+        if let Some(message) = self.0.pop() {
+            act.handle(message, ctx).handle(ctx, None);
+        }
+        !self.0.is_empty()
     }
 }
 
-/// Lets the actor handle one message, and sees to it that its asker hears.
-fn handle<A, M>(act: &mut A, ctx: &mut A::Context, message: M, answer: Option<Answer<M::Result>>)
+impl<A, M> Deliver<A> for Questions<M>
 where
     A: Actor<Context: AsyncContext<A>> + Handler<M>,
     M: RemoteMessage,
 {
-    let Some(answer) = answer else {
+    fn take_in(&mut self, content: &mut (dyn Any + Send)) -> bool {
+        self.0.take_in(content)
+    }
+
+    fn deliver(&mut self, act: &mut A, ctx: &mut A::Context) -> bool {
+        if let Some(Asked { message, answer }) = self.0.pop() {
+            act.handle(message, ctx).handle(ctx, Some(answer));
+        }
+        !self.0.is_empty()
+    }
+}
+
+/// Lets the actor handle one message of another node, and sees to it that its asker hears.
+fn handle<A, M>(act: &mut A, ctx: &mut A::Context, message: M, asker: Option<Asker>)
+where
+    A: Actor<Context: AsyncContext<A>> + Handler<M>,
+    M: RemoteMessage,
+{
+    let Some(asker) = asker else {
         return act.handle(message, ctx).handle(ctx, None);
     };
     let (tx, mut rx) = tokio::sync::oneshot::channel();
     act.handle(message, ctx).handle(ctx, Some(tx));
     match rx.try_recv() {
-        Ok(result) => answer.give(result),
+        Ok(result) => asker.give(&result),
         Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {
             actix_rt::spawn(async move {
                 if let Ok(result) = rx.await {
-                    answer.give(result);
+                    asker.give(&result);
                 }
             });
         }
-        Err(tokio::sync::oneshot::error::TryRecvError::Closed) => drop(answer),
+        Err(tokio::sync::oneshot::error::TryRecvError::Closed) => drop(asker),
     }
 }
 
 /// The messages that an actor takes from other nodes, by tag.
 pub struct Accepted<A: Actor> {
-    by_tag: HashMap<u32, Entry<A>>,
+    by_tag: HashMap<u32, Entry<A>, BuildHasherDefault<Same>>,
     names: Vec<String>,
 }
 
@@ -225,13 +259,13 @@ struct Entry<A: Actor> {
     typed: Unpack<A>,
 }
 
-type Unpack<A> = fn(&Arc<Cell>, Box<dyn Any + Send>) -> Option<Box<dyn Deliver<A>>>;
+type Unpack<A> = fn(&mut (dyn Any + Send)) -> Option<Box<dyn Deliver<A>>>;
 
 impl<A: Actor<Context: AsyncContext<A>>> Accepted<A> {
     #[doc(hidden)]
     #[must_use]
     pub fn none() -> Accepted<A> {
-        Accepted { by_tag: HashMap::new(), names: Vec::new() }
+        Accepted { by_tag: HashMap::default(), names: Vec::new() }
     }
 
     #[doc(hidden)]
@@ -257,21 +291,15 @@ impl<A: Actor<Context: AsyncContext<A>>> Accepted<A> {
 }
 
 /// A message of this node: alone, or with who wants an answer.
-fn unpack<A, M>(cell: &Arc<Cell>, message: Box<dyn Any + Send>) -> Option<Box<dyn Deliver<A>>>
+fn unpack<A, M>(content: &mut (dyn Any + Send)) -> Option<Box<dyn Deliver<A>>>
 where
     A: Actor<Context: AsyncContext<A>> + Handler<M>,
     M: RemoteMessage,
 {
-    let message = match message.downcast::<Asked<M>>() {
-        Ok(asked) => {
-            let Asked { message, asker } = *asked;
-            let answer = Some(Answer::here(cell.clone(), asker));
-            return Some(Box::new(Typed { message, answer }));
-        }
-        Err(message) => message,
-    };
-    let message = *message.downcast::<M>().ok()?;
-    Some(Box::new(Typed { message, answer: None }))
+    match RunOf::take(content) {
+        Some(told) => Some(Box::new(Told::<M>(told))),
+        None => Some(Box::new(Questions::<M>(RunOf::take(content)?))),
+    }
 }
 
 fn decode_and_handle<A, M>(act: &mut A, ctx: &mut A::Context, payload: &[u8], asker: Option<Asker>)
@@ -281,8 +309,7 @@ where
 {
     match from_bytes::<M>(payload) {
         Ok(message) => {
-            let answer = asker.map(Answer::there);
-            handle(act, ctx, message, answer);
+            handle(act, ctx, message, asker);
         }
         Err(why) => match asker {
             Some(remote) => remote.fail(Fault::Undecodable(why.to_string())),
@@ -327,50 +354,57 @@ impl<A: Actor<Context: AsyncContext<A>>> ActorFuture<A> for Drain<A> {
         if let Some(up) = this.up.take() {
             up.give_named(&Up::Running);
         }
+        let mut first = true;
         loop {
             if this.taken.is_empty() {
                 if let Some(of) = lock(&this.inbox.handlers).as_deref_mut() {
                     of.flushed.clear();
                 }
                 lock(&this.inbox.queue).swap(&mut this.taken);
-                if this.taken.is_empty() {
-                    if this.taken.capacity() > SPARE_ITEMS_MAX {
-                        this.taken = VecDeque::new();
-                    }
-                    return Poll::Pending;
-                }
             }
-            while let Some(item) = this.taken.pop_front() {
-                let mut rest = None;
-                match item {
-                    Item::Run(mut run) => {
-                        if let Some(parcel) = run.next() {
-                            this.inbox.open(&run, parcel, act, ctx);
-                        }
-                        match run.is_empty() {
-                            true => this.inbox.dealt_with(run.bytes()),
-                            false => rest = Some(run),
-                        }
-                    }
-                    item => this.inbox.deliver(item, act, ctx),
+            // Asked between two messages only: it is a look at the clock.
+            if !std::mem::take(&mut first) && !this.taken.is_empty() && is_over::<A>(ctx) {
+                return Poll::Pending;
+            }
+            let Some(item) = this.taken.pop_front() else {
+                if this.taken.capacity() > SPARE_ITEMS_MAX {
+                    this.taken = VecDeque::new();
                 }
-                if let Some(run) = rest {
-                    this.taken.push_front(Item::Run(run));
-                }
-                // The context waits for a future of the actor's, or the actor is stopping.
-                if ctx.waiting() || ctx.state() != actix::ActorState::Running || must_yield() {
-                    return Poll::Pending;
-                }
+                return Poll::Pending;
+            };
+            if let Some(left) = this.inbox.deliver(item, act, ctx) {
+                this.taken.push_front(left);
             }
         }
     }
 }
 
+/// Whether the turn is over: the context waits for a future of the actor's, the actor is stopping, or has
+/// had the thread for long enough.
+fn is_over<A: Actor<Context: AsyncContext<A>>>(ctx: &A::Context) -> bool {
+    ctx.waiting() || ctx.state() != actix::ActorState::Running || must_yield()
+}
+
 impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
-    fn deliver(&self, item: Item<A>, act: &mut A, ctx: &mut A::Context) {
+    /// Returns what is left of a run of messages when the turn is over.
+    fn deliver(&self, item: Item<A>, act: &mut A, ctx: &mut A::Context) -> Option<Item<A>> {
         match item {
-            Item::Typed(message) => message.deliver(act, ctx),
-            Item::Run(run) => unreachable!("its {} bytes are opened one by one", run.bytes()),
+            Item::Typed(mut messages) => {
+                while messages.deliver(act, ctx) {
+                    if is_over::<A>(ctx) {
+                        return Some(Item::Typed(messages));
+                    }
+                }
+            }
+            Item::Batch(mut batch) => {
+                while let Some(mail) = batch.next() {
+                    self.open(&batch, mail, act, ctx);
+                    if !batch.is_empty() && is_over::<A>(ctx) {
+                        return Some(Item::Batch(batch));
+                    }
+                }
+                self.dealt_with(batch.bytes());
+            }
             Item::Raw { tag, payload, answer } => match self.accepted.by_tag.get(&tag) {
                 Some(entry) => (entry.raw)(act, ctx, &payload, answer),
                 None => self.not_accepted(tag, payload, answer, act, ctx),
@@ -403,6 +437,7 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
             }
             Item::Letter(letter) => self.undeclared(letter, act, ctx),
         }
+        None
     }
 
     /// So many bytes of other nodes' messages are handled.
@@ -415,15 +450,15 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
     }
 
     /// A message of another node.
-    fn open(&self, run: &Run, parcel: Parcel, act: &mut A, ctx: &mut A::Context) {
-        let (tag, answer) = (parcel.tag, run.asker(&parcel));
+    fn open(&self, batch: &Batch, mail: Mail, act: &mut A, ctx: &mut A::Context) {
+        let (tag, answer) = (mail.tag, batch.asker(&mail));
         match self.accepted.by_tag.get(&tag) {
             Some(entry) => {
-                let payload = run.payload(&parcel);
+                let payload = batch.payload(&mail);
                 let handle = || (entry.raw)(act, ctx, payload, answer);
-                sharing(|| run.share(&parcel), payload.len(), handle);
+                sharing(|| batch.share(&mail), payload.len(), handle);
             }
-            None => self.not_accepted(tag, run.share(&parcel), answer, act, ctx),
+            None => self.not_accepted(tag, batch.share(&mail), answer, act, ctx),
         }
     }
 
@@ -475,6 +510,28 @@ impl<T> Queue<T> {
     /// So much of them was taken out and dealt with. Whether those who sent it may go on.
     pub(crate) fn dealt_with(&mut self, bytes: usize) -> bool {
         self.inflow.went(bytes)
+    }
+
+    /// Puts in what came of a parcel.
+    pub(crate) fn put_parcel(&mut self, item: T) -> Put {
+        if self.closed {
+            return Put::Closed;
+        }
+        self.items.push_back(item);
+        if self.items.len() == 1 { Put::First } else { Put::Behind }
+    }
+
+    /// What came last, if it still waits.
+    pub(crate) fn last(&mut self) -> Option<&mut T> {
+        self.items.back_mut()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Swaps what waits for an empty queue that has room.

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::Node;
 use super::Outcome;
+use super::batch::{Batch, Origin};
 use super::link::Link;
-use super::run::{Origin, Run};
 use crate::wire::{Body, Control, Cut, Head, PREFIX_BYTES, cut, frame_prefix, read_body};
 
 /// What was read of a connection and is not understood yet.
@@ -29,7 +29,7 @@ pub(crate) struct Incoming {
 
 /// Frames for the same actor that lie side by side.
 #[derive(Clone, Copy)]
-struct Batch {
+struct Stretch {
     to: u64,
     start: usize,
     asks: bool,
@@ -115,7 +115,7 @@ impl Incoming {
     fn frames(&mut self, read: &[u8], shared: Option<&Bytes>) -> Result<usize, String> {
         let max = self.node.config.frame_bytes_max;
         let mut at = 0;
-        let mut batch: Option<Batch> = None;
+        let mut stretch: Option<Stretch> = None;
         loop {
             let bytes = match cut(&read[at..], max).map_err(|garbage| garbage.to_string())? {
                 Cut::Whole(bytes) if bytes <= LONG_BYTES || shared.is_some() => bytes,
@@ -141,13 +141,13 @@ impl Incoming {
                 | Body::Piece { .. }
                 | Body::Type { .. } => (None, false),
             };
-            match (&mut batch, to) {
-                (Some(batch), Some(to)) if batch.to == to => batch.asks |= asks,
-                (batch, to) => {
-                    if let Some(whole) = batch.take() {
+            match (&mut stretch, to) {
+                (Some(stretch), Some(to)) if stretch.to == to => stretch.asks |= asks,
+                (stretch, to) => {
+                    if let Some(whole) = stretch.take() {
                         self.pass_on(whole, read, at, shared);
                     }
-                    *batch = to.map(|to| Batch { to, start: at, asks });
+                    *stretch = to.map(|to| Stretch { to, start: at, asks });
                 }
             }
             if to.is_none() {
@@ -155,8 +155,8 @@ impl Incoming {
             }
             at = end;
         }
-        if let Some(batch) = batch {
-            self.pass_on(batch, read, at, shared);
+        if let Some(stretch) = stretch {
+            self.pass_on(stretch, read, at, shared);
         }
         Ok(at)
     }
@@ -177,8 +177,8 @@ impl Incoming {
                 self.node.close_question(question, Outcome::Reply(payload));
             }
             Body::Letter { head: Head::Named { name, .. }, .. } => {
-                let run = Run::new(piece(read, at, shared), self.origin.clone());
-                self.node.on_named(name, run);
+                let batch = Batch::new(piece(read, at, shared), self.origin.clone());
+                self.node.on_named(name, batch);
             }
             Body::Letter { .. } => unreachable!("a message or a question has a number to go to"),
             Body::Type { number, tag } => {
@@ -234,10 +234,10 @@ impl Incoming {
         }
     }
 
-    fn pass_on(&self, batch: Batch, read: &[u8], end: usize, shared: Option<&Bytes>) {
-        let Batch { to, start, asks } = batch;
-        let run = Run::new(piece(read, start..end, shared), self.origin.clone());
-        self.node.on_run(to, run, asks);
+    fn pass_on(&self, stretch: Stretch, read: &[u8], end: usize, shared: Option<&Bytes>) {
+        let Stretch { to, start, asks } = stretch;
+        let batch = Batch::new(piece(read, start..end, shared), self.origin.clone());
+        self.node.on_batch(to, batch, asks);
     }
 }
 

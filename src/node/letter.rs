@@ -1,6 +1,6 @@
 //! Letters: messages that have arrived and whose type nobody has asked for yet.
 
-use std::any::{Any, TypeId, type_name};
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::Node;
 use super::ambient::decode_at;
+use super::batch::Batch;
+use super::parcel::{Run, RunOf};
 use crate::wire::{Signal, short_name, tag_of};
 
 /// A message that has arrived and is not opened yet: of a type that is to be found out.
@@ -27,6 +29,13 @@ pub(crate) enum Content {
         tag: u32,
         message: Box<dyn Any + Send>,
     },
+    /// Several of one type. Whoever looks at letters sees each of them alone.
+    Run {
+        tag: u32,
+        run: Box<dyn Run>,
+    },
+    /// Several of another node, still encoded. Likewise.
+    Batch(Batch),
     Raw {
         tag: u32,
         payload: Bytes,
@@ -45,8 +54,9 @@ impl Letter {
     pub fn is<T: 'static>(&self) -> bool {
         match &self.content {
             Content::Typed { message, .. } => (**message).type_id() == TypeId::of::<T>(),
+            Content::Run { run, .. } => run.as_any().is::<RunOf<T>>(),
             Content::Raw { tag, .. } => *tag == tag_of::<T>(),
-            Content::Own(_) => false,
+            Content::Batch(_) | Content::Own(_) => false,
         }
     }
 
@@ -70,7 +80,7 @@ impl Letter {
         }
         match &self.content {
             Content::Typed { message, .. } => message.downcast_ref(),
-            Content::Raw { .. } | Content::Own(_) => None,
+            Content::Run { .. } | Content::Batch(_) | Content::Raw { .. } | Content::Own(_) => None,
         }
     }
 
@@ -91,22 +101,10 @@ impl Letter {
                 Ok(message) => Ok(*message),
                 Err(message) => Err(Letter { content: Content::Typed { tag, message }, node }),
             },
-            content @ (Content::Raw { .. } | Content::Own(_)) => Err(Letter { content, node }),
-        }
-    }
-
-    /// The same with what is wrong with it, for the log.
-    pub(crate) fn open_or_why<T>(self) -> Result<T, String>
-    where
-        T: DeserializeOwned + Send + 'static,
-    {
-        match self.content {
-            Content::Typed { message, .. } => match message.downcast() {
-                Ok(message) => Ok(*message),
-                Err(_) => Err(format!("not a {}", type_name::<T>())),
-            },
-            Content::Raw { payload, .. } => decode_at(&self.node, &payload),
-            Content::Own(_) => Err("a signal".to_owned()),
+            content @ (Content::Run { .. }
+            | Content::Batch(_)
+            | Content::Raw { .. }
+            | Content::Own(_)) => Err(Letter { content, node }),
         }
     }
 
@@ -114,8 +112,8 @@ impl Letter {
     #[must_use]
     pub fn tag(&self) -> u32 {
         match self.content {
-            Content::Typed { tag, .. } | Content::Raw { tag, .. } => tag,
-            Content::Own(_) => 0,
+            Content::Typed { tag, .. } | Content::Run { tag, .. } | Content::Raw { tag, .. } => tag,
+            Content::Batch(_) | Content::Own(_) => 0,
         }
     }
 
@@ -129,7 +127,9 @@ impl Letter {
     #[must_use]
     pub fn value(&self) -> Option<Value> {
         match &self.content {
-            Content::Typed { .. } | Content::Own(_) => None,
+            Content::Typed { .. } | Content::Run { .. } | Content::Batch(_) | Content::Own(_) => {
+                None
+            }
             Content::Raw { payload, .. } => crate::wire::from_bytes(payload).ok(),
         }
     }

@@ -471,21 +471,21 @@ impl Link {
 
     /// Takes what waits, in parts that are to be written one after the other; false if nothing does. Who calls it
     /// has written what it took before.
-    pub(super) fn take_waiting(&self, parcel: &mut Parcel) -> bool {
+    pub(super) fn take_waiting(&self, outgoing: &mut Outgoing) -> bool {
         let mut out = lock(&self.out);
-        parcel.clear();
+        outgoing.clear();
         out.writing = out.has_waiting();
         if !out.writing {
             drop(out);
             self.drained.notify_waiters();
             return false;
         }
-        std::mem::swap(&mut out.urgent.own, &mut parcel.urgent);
-        std::mem::swap(&mut out.data.own, &mut parcel.data);
+        std::mem::swap(&mut out.urgent.own, &mut outgoing.urgent);
+        std::mem::swap(&mut out.data.own, &mut outgoing.data);
         if out.data.own.capacity() > SPARE_BYTES_MAX {
             out.data.own = Vec::new();
         }
-        out.lane.take(&mut parcel.long);
+        out.lane.take(&mut outgoing.long);
         let resting = std::mem::take(&mut out.resting);
         drop(out);
         for waker in resting {
@@ -502,12 +502,12 @@ impl Link {
     }
 
     /// Waits until there is something to write, and takes it; none once the link is lost.
-    pub(crate) async fn take(&self, parcel: &mut Parcel) -> Option<()> {
+    pub(crate) async fn take(&self, outgoing: &mut Outgoing) -> Option<()> {
         loop {
             if self.phase() == Phase::Lost {
                 return None;
             }
-            if self.take_waiting(parcel) {
+            if self.take_waiting(outgoing) {
                 return Some(());
             }
             self.written.notified().await;
@@ -645,13 +645,13 @@ impl Out {
 
 /// What is written at once: first this, then that, then the parts of long frames.
 #[derive(Default)]
-pub(crate) struct Parcel {
+pub(crate) struct Outgoing {
     pub(crate) urgent: Vec<u8>,
     pub(crate) data: Vec<u8>,
     pub(crate) long: VecDeque<Bytes>,
 }
 
-impl Parcel {
+impl Outgoing {
     /// What is left of it.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
         [&self.urgent[..], &self.data[..]].into_iter().chain(self.long.iter().map(|part| &part[..]))
@@ -797,9 +797,9 @@ mod tests {
 
     /// What the writer would send.
     fn waiting(link: &Link) -> Vec<Body<'static>> {
-        let mut parcel = Parcel::default();
-        futures::executor::block_on(link.take(&mut parcel)).unwrap();
-        let bytes: Vec<u8> = parcel.parts().collect::<Vec<_>>().concat();
+        let mut outgoing = Outgoing::default();
+        futures::executor::block_on(link.take(&mut outgoing)).unwrap();
+        let bytes: Vec<u8> = outgoing.parts().collect::<Vec<_>>().concat();
         let (mut rest, mut sent) = (&*bytes.leak(), Vec::new());
         while let Cut::Whole(bytes) = cut(rest, usize::MAX).unwrap() {
             sent.push(read_body(&rest[PREFIX_BYTES..bytes]).unwrap());

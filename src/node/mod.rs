@@ -8,6 +8,7 @@ mod actors;
 pub(crate) mod ambient;
 pub(crate) mod answer;
 pub(crate) mod args;
+pub(crate) mod batch;
 mod bifs;
 pub(crate) mod blocking;
 pub(crate) mod cell;
@@ -32,6 +33,7 @@ mod master;
 pub(crate) mod names;
 mod outlet;
 pub(crate) mod output;
+pub(crate) mod parcel;
 mod pause;
 mod peers;
 mod questions;
@@ -39,7 +41,6 @@ pub(crate) mod registry;
 mod relay;
 pub(crate) mod role;
 mod routes;
-pub(crate) mod run;
 mod screen;
 pub(crate) mod seat;
 pub(crate) mod shares;
@@ -58,6 +59,7 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::Waker;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient};
@@ -163,6 +165,8 @@ impl Drop for CloseOnDrop {
 pub(crate) enum Waiter {
     /// Whoever holds the other end.
     Tell(oneshot::Sender<Outcome>),
+    /// Whoever looks for what has become of the question.
+    Wake(Waker),
     /// Something to be done.
     Act(Box<dyn FnOnce(Outcome) + Send>),
 }
@@ -181,6 +185,7 @@ impl Waiter {
     pub(crate) fn hear(self, outcome: Outcome) {
         match self {
             Waiter::Tell(tell) => drop(tell.send(outcome)), // whoever asked may have gone
+            Waiter::Wake(waker) => waker.wake(),
             Waiter::Act(act) => act(outcome),
         }
     }

@@ -1,6 +1,7 @@
 //! Open questions and timers: every wait ends by its deadline.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use slog::debug;
@@ -46,6 +47,16 @@ impl Node {
     pub(crate) fn give_up_question(&self, question: u64) {
         let waiter = lock(&self.calls).close(question);
         drop(waiter); // out of the lock: it may hold the last of an actor
+    }
+
+    /// Has this waker woken when the question is over; false if it is.
+    pub(crate) fn wake_instead(&self, question: u64, waker: &Waker) -> bool {
+        let mut calls = lock(&self.calls);
+        let Some(waiter) = calls.waiter(question) else { return false };
+        let before = std::mem::replace(waiter, Waiter::Wake(waker.clone()));
+        drop(calls);
+        drop(before); // out of the lock
+        true
     }
 
     /// Waits this long, from now, for the answer.

@@ -106,7 +106,7 @@ impl Node {
 
     /// Sends a signal to another node. Returns who answers at once, and how, if it cannot be sent.
     fn tell_far(self: &Arc<Self>, owner: Pid, to: To, signal: Signal) -> (Pid, Vec<Effect>) {
-        let absent = to.pid().unwrap_or(Pid::nobody());
+        let absent = to.pid().unwrap_or_else(Pid::nobody);
         let lost = |signal| (absent, Vec::from_iter(answer_of_lost_node(absent, signal)));
         let Ok(link) = self.link_to(to.node()) else { return lost(signal) };
         let (control, pushed) = match &to {

@@ -17,7 +17,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg
 use super::Node;
 use super::cell::lock;
 use super::incoming::Incoming;
-use super::link::{Link, Parcel, Phase};
+use super::link::{Link, Outgoing, Phase};
 use super::sockets::Sockets;
 
 /// The socket of a connection that is up.
@@ -41,7 +41,7 @@ struct Reading {
 
 #[derive(Default)]
 struct Writing {
-    parcel: Parcel,
+    outgoing: Outgoing,
     /// What of it is written.
     done: usize,
     /// It took no more; the kernel says when it does.
@@ -162,10 +162,10 @@ impl Socket {
 
     fn write(&self, writing: &mut Writing, sockets: &Sockets) {
         loop {
-            let Writing { parcel, done, .. } = writing;
+            let Writing { outgoing, done, .. } = writing;
             let mut parts = Vec::with_capacity(PARTS_MAX);
             let mut skip = *done;
-            for part in parcel.parts() {
+            for part in outgoing.parts() {
                 match part.len().checked_sub(skip) {
                     None | Some(0) => skip -= part.len(),
                     Some(_) if parts.len() == PARTS_MAX => break,
@@ -177,7 +177,7 @@ impl Socket {
             }
             if parts.is_empty() {
                 *done = 0;
-                if !self.link.take_waiting(parcel) {
+                if !self.link.take_waiting(outgoing) {
                     return;
                 }
                 continue;
@@ -202,7 +202,7 @@ impl Socket {
                     return;
                 }
                 // Who reads hears why.
-                Err(_) => *done = parcel.parts().map(<[u8]>::len).sum(),
+                Err(_) => *done = outgoing.parts().map(<[u8]>::len).sum(),
             }
         }
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures::task::waker_ref;
 
 use super::cell::{Cell, Slice, as_current, classify, lock, set_slice};
-use super::clock::{Alarm, Moment};
+use super::clock::Moment;
 use super::load::RunQueue;
 use crate::term::ExitReason;
 
@@ -204,7 +204,7 @@ impl Future for Performance {
                 }
                 return Poll::Pending;
             };
-            this.run(entry, begin.and(SLICE_LENGTH));
+            this.run(entry, begin);
             begin = Moment::now();
             if end.is_due_at(begin) || !tokio::task::coop::has_budget_remaining() {
                 // Go on after the arbiter has looked at its timers and sockets: waking at once would let
@@ -218,20 +218,20 @@ impl Future for Performance {
 }
 
 impl Performance {
-    fn run(&mut self, entry: Entry, until: Alarm) {
+    fn run(&mut self, entry: Entry, now: Moment) {
         match entry {
             Entry::Turn(cell) => {
                 let at = cell.place();
                 let Some(player) = self.players.get_mut(at) else { return };
                 // It may have ended while it was ready, and another may have its place.
-                if Arc::ptr_eq(&player.cell, &cell) && player.turn(cell, None, until).is_ready() {
+                if Arc::ptr_eq(&player.cell, &cell) && player.turn(cell, None, now).is_ready() {
                     drop(self.players.remove(at));
                 }
             }
             Entry::Birth(mut birth) => {
                 let (cell, make) = (birth.cell.clone(), birth.make.take());
                 let mut player = Player { cell: cell.clone(), code: None };
-                if player.turn(cell, make, until).is_pending() {
+                if player.turn(cell, make, now).is_pending() {
                     let at = self.players.insert(player);
                     birth.cell.set_place(at);
                 }
@@ -259,7 +259,7 @@ struct Player {
 
 impl Player {
     /// Lets it run, in its first turn what makes it. `current` is its cell.
-    fn turn(&mut self, current: Arc<Cell>, make: Option<Make>, until: Alarm) -> Poll<()> {
+    fn turn(&mut self, current: Arc<Cell>, make: Option<Make>, now: Moment) -> Poll<()> {
         let Player { cell, code } = self;
         let _turn = cell.start_turn();
         if cell.is_doomed() {
@@ -271,7 +271,7 @@ impl Player {
             return Poll::Pending;
         }
         let before = as_current(Some(current));
-        set_slice(Slice::Until(until));
+        set_slice(Slice::Until { end: now.and(SLICE_LENGTH), looked: now, skip: 0 });
         let polled = catch_unwind(AssertUnwindSafe(|| {
             if let Some(make) = make {
                 *code = Some(make());
@@ -287,6 +287,7 @@ impl Player {
             Err(panic) => (classify(panic), false),
             Ok(Poll::Pending) if cell.is_doomed() => (ExitReason::Normal, false),
             Ok(Poll::Pending) => {
+                cell.end_turn();
                 if spent {
                     cell.wake(); // it has more to do
                 }

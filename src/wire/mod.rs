@@ -20,7 +20,7 @@ pub(crate) use codec::{
 pub(crate) use credentials::Credentials;
 pub(crate) use shared::{Draft, encode, offering, share, sharing};
 pub(crate) use signal::Signal;
-pub(crate) use tag::{short_name, tag_named, tag_of};
+pub(crate) use tag::{Same, short_name, tag_named, tag_of};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,19 +1,60 @@
 //! Message tags: which type a message is of, as four bytes on the wire.
 
 use std::any::{TypeId, type_name};
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::hash::{Hash, Hasher};
 
 /// The tag of the message type `T`: a hash of its name without module paths, so that moving a type
 /// to another module changes nothing.
 pub(crate) fn tag_of<T: 'static>() -> u32 {
+    /// A type's own hash picks the place; another type may have taken it.
+    type Known = [Cell<Option<(TypeId, u32)>>; KNOWN_MAX];
     thread_local! {
-        static KNOWN: RefCell<HashMap<TypeId, u32>> = RefCell::default();
+        static KNOWN: Known = const { [const { Cell::new(None) }; KNOWN_MAX] };
     }
-    KNOWN.with_borrow_mut(|known| {
-        *known.entry(TypeId::of::<T>()).or_insert_with(|| tag_named(&short_name(type_name::<T>())))
+    let id = TypeId::of::<T>();
+    let mut hash = Same(0);
+    id.hash(&mut hash);
+    KNOWN.with(|known| {
+        let place = &known[hash.0 as usize % KNOWN_MAX];
+        match place.get() {
+            Some((of, tag)) if of == id => tag,
+            Some(_) | None => {
+                let tag = tag_named(&short_name(type_name::<T>()));
+                place.set(Some((id, tag)));
+                tag
+            }
+        }
     })
 }
+
+/// The hash of what is one already: a tag, or a type's id.
+#[derive(Default)]
+pub(crate) struct Same(u64);
+
+impl Hasher for Same {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(self.0.rotate_left(8) ^ u64::from(byte));
+        }
+    }
+
+    fn write_u32(&mut self, tag: u32) {
+        // A table looks at the upper bits, too.
+        self.0 = u64::from(tag) << 32 | u64::from(tag);
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
+}
+
+/// Types whose tags a thread remembers.
+const KNOWN_MAX: usize = 128;
 
 /// FNV-1a of a type's short name.
 pub(crate) fn tag_named(name: &str) -> u32 {

@@ -1,6 +1,6 @@
-//! Runs: frames for one actor that have come one after another, still encoded, in one piece of memory.
+//! Batches: frames for one actor that have come one after another, still encoded, in one piece of memory.
 //!
-//! They are the way of messages from a connection into an inbox: one item a run, and what is in it is
+//! They are the way of messages from a connection into an inbox: one item a batch, and what is in it is
 //! decoded on the actor's own arbiter.
 
 use std::ops::Range;
@@ -14,7 +14,7 @@ use super::link::Link;
 use crate::wire::{Body, Control, Cut, Fault, Head, PREFIX_BYTES, cut, read_body};
 
 /// Frames for one actor. A question in there that nobody takes out is answered as one that was let go of.
-pub(crate) struct Run {
+pub(crate) struct Batch {
     frames: Bytes,
     /// Where the next frame begins.
     at: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Run {
     asked: Option<Arc<Cell>>,
 }
 
-/// Where a run comes from.
+/// Where a batch comes from.
 #[derive(Clone)]
 pub(crate) struct Origin {
     pub(crate) link: Arc<Link>,
@@ -31,22 +31,22 @@ pub(crate) struct Origin {
     pub(crate) tags: Vec<u32>,
 }
 
-/// One message of a run.
-pub(crate) struct Parcel {
+/// One message of a batch.
+pub(crate) struct Mail {
     pub(crate) tag: u32,
-    /// Where in the run its payload is.
+    /// Where in the batch its payload is.
     pub(crate) payload: Range<usize>,
     question: Option<u64>,
 }
 
-impl Run {
+impl Batch {
     /// Frames that were looked at: each is whole, for the same actor, and of a type that was numbered.
-    pub(crate) fn new(frames: Bytes, origin: Arc<Origin>) -> Run {
-        Run { frames, at: 0, origin, asked: None }
+    pub(crate) fn new(frames: Bytes, origin: Arc<Origin>) -> Batch {
+        Batch { frames, at: 0, origin, asked: None }
     }
 
     /// The same, with questions for this actor in it.
-    pub(crate) fn asking(mut self, cell: Arc<Cell>) -> Run {
+    pub(crate) fn asking(mut self, cell: Arc<Cell>) -> Batch {
         self.asked = Some(cell);
         self
     }
@@ -72,11 +72,11 @@ impl Run {
     }
 
     /// Takes out the next message.
-    pub(crate) fn next(&mut self) -> Option<Parcel> {
+    pub(crate) fn next(&mut self) -> Option<Mail> {
         let frames = &self.frames[self.at..];
         let Ok(Cut::Whole(bytes)) = cut(frames, usize::MAX) else { return None };
         let Ok(Body::Letter { head, payload }) = read_body(&frames[PREFIX_BYTES..bytes]) else {
-            unreachable!("whoever made the run has read its frames")
+            unreachable!("whoever made the batch has read its frames")
         };
         let (kind, question) = match head {
             Head::Message { kind, .. } | Head::Named { kind, .. } => (kind, None),
@@ -85,22 +85,37 @@ impl Run {
         };
         self.at += bytes;
         let tag = self.origin.tags[kind as usize];
-        Some(Parcel { tag, payload: self.at - payload.len()..self.at, question })
+        Some(Mail { tag, payload: self.at - payload.len()..self.at, question })
+    }
+
+    /// The same, if it is a message of this type; questions that were refused are passed over.
+    pub(crate) fn next_of(&mut self, tag: u32) -> Option<Mail> {
+        loop {
+            let before = self.at;
+            let mail = self.next()?;
+            if !mail.asks() {
+                if mail.tag == tag {
+                    return Some(mail);
+                }
+                self.at = before;
+                return None;
+            }
+        }
     }
 
     /// The payload of a message that was taken out.
-    pub(crate) fn payload(&self, parcel: &Parcel) -> &[u8] {
-        &self.frames[parcel.payload.clone()]
+    pub(crate) fn payload(&self, mail: &Mail) -> &[u8] {
+        &self.frames[mail.payload.clone()]
     }
 
     /// The same as a share of the memory.
-    pub(crate) fn share(&self, parcel: &Parcel) -> Bytes {
-        self.frames.slice(parcel.payload.clone())
+    pub(crate) fn share(&self, mail: &Mail) -> Bytes {
+        self.frames.slice(mail.payload.clone())
     }
 
     /// Who wants an answer to a message that was taken out.
-    pub(crate) fn asker(&self, parcel: &Parcel) -> Option<Asker> {
-        let (question, cell) = (parcel.question?, self.asked.as_ref()?);
+    pub(crate) fn asker(&self, mail: &Mail) -> Option<Asker> {
+        let (question, cell) = (mail.question?, self.asked.as_ref()?);
         let link = Some(self.origin.link.clone());
         Some(Asker::new(cell.clone(), Return { link, question }))
     }
@@ -109,7 +124,7 @@ impl Run {
     pub(crate) fn refuse_questions(&mut self, why: impl Fn(u32) -> Fault) {
         self.asked = None;
         let start = self.at;
-        while let Some(Parcel { tag, question, .. }) = self.next() {
+        while let Some(Mail { tag, question, .. }) = self.next() {
             if let Some(question) = question {
                 self.origin.link.tell(&Control::Failed { question, fault: why(tag) });
             }
@@ -118,18 +133,18 @@ impl Run {
     }
 }
 
-impl Parcel {
+impl Mail {
     /// Whether it is a question.
     pub(crate) fn asks(&self) -> bool {
         self.question.is_some()
     }
 }
 
-impl Drop for Run {
+impl Drop for Batch {
     fn drop(&mut self) {
         if self.asks() {
-            while let Some(parcel) = self.next() {
-                drop(self.asker(&parcel));
+            while let Some(mail) = self.next() {
+                drop(self.asker(&mail));
             }
         }
     }
