@@ -1,0 +1,35 @@
+//! Two nodes of a pool of this machine, for one measurement.
+
+use pspawn::{Cookie, Error, NodeName, Pool, StartError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A pool whose two slaves talk to each other.
+pub(super) struct Pair {
+    pub(super) pool: Pool,
+    /// Where whatever measures runs.
+    pub(super) near: NodeName,
+    /// Where what is talked to runs.
+    pub(super) far: NodeName,
+}
+
+impl Pair {
+    pub(super) async fn start() -> Result<Pair, Error> {
+        let cookie = Cookie::random().map_err(StartError::from)?;
+        let pool = Pool::builder("bench").cookie(cookie).local(2).start().await?;
+        let nodes = pool.nodes().await?;
+        let mut slaves = nodes.into_iter().filter(|&node| node != pool.here());
+        match (slaves.next(), slaves.next()) {
+            (Some(near), Some(far)) => Ok(Pair { pool, near, far }),
+            _ => Err("a slave was lost before it had anything to do".into()),
+        }
+    }
+
+    /// Runs one of our functions on the near node, and gives its result.
+    pub(super) async fn near<R>(&self, function: &str, args: impl Serialize) -> Result<R, Error>
+    where
+        R: DeserializeOwned + 'static,
+    {
+        Ok(self.pool.call_on(self.near, "bench", function, args).await?.await?)
+    }
+}

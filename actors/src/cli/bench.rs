@@ -1,0 +1,108 @@
+//! `pspawn bench`: how fast it is on this machine, next to what is possible at all, and next to Erlang.
+
+use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pspawn::Error;
+
+use super::out::print;
+use crate::bench::{Effort, Part, Rounds, Watcher, Workload, play, table, workloads};
+
+/// Measure how fast it is on this machine, next to what is possible at all, and next to Erlang
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Bench {
+    /// Only this workload; may be given several times
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Take a moment for each, once: to see that it works, not how fast
+    #[arg(long, conflicts_with = "rounds")]
+    quick: bool,
+    /// Print a JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// An end of the limit.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Peer {
+    workload: String,
+    part: String,
+}
+
+/// Measures, and prints what came of it.
+///
+/// # Errors
+/// If a pool does not start, or a measurement goes wrong.
+pub(crate) async fn bench(args: Bench) -> Result<(), Error> {
+    let (rounds, effort) = match args.quick {
+        true => (1, Effort::QUICK),
+        false => (usize::from(args.rounds), Effort::FULL),
+    };
+    let rounds = Rounds { workloads: chosen(&args.only), rounds, effort };
+    let mut progress = Progress::of(rounds.measurements());
+    let rows = rounds.run(&mut progress).await?;
+    progress.0.finish_and_clear();
+    if args.json {
+        return rows.iter().try_for_each(|row| print(&format!("{}\n", row.json())));
+    }
+    print(&table(&rows))
+}
+
+/// Is an end of the limit.
+pub(crate) fn peer(Peer { workload, part }: &Peer) -> ExitCode {
+    match serde_json::from_str::<Part>(part) {
+        Ok(part) => play(workload, &part),
+        Err(why) => super::usage("bench-peer", &why.to_string()),
+    }
+}
+
+/// The workloads of these names, all if there are none; the end if one is unknown.
+fn chosen(only: &[String]) -> Vec<Workload> {
+    let all = workloads();
+    let names: Vec<&str> = all.iter().map(|workload| workload.name).collect();
+    if let Some(wrong) = only.iter().find(|only| !names.contains(&only.as_str())) {
+        let why = format!("there is no workload {wrong}; there are: {}", names.join(", "));
+        super::usage("bench", &why);
+    }
+    let wanted = |workload: &Workload| only.is_empty() || only.iter().any(|o| o == workload.name);
+    all.into_iter().filter(wanted).collect()
+}
+
+/// How far it is: a bar on a terminal, else nothing.
+struct Progress(ProgressBar);
+
+impl Progress {
+    fn of(measurements: u64) -> Progress {
+        let style = ProgressStyle::with_template("{bar:32.blue} {pos}/{len} {msg} {elapsed}")
+            .expect("the template is well formed");
+        let bar = ProgressBar::with_draw_target(Some(measurements), ProgressDrawTarget::stderr());
+        bar.set_style(style);
+        if stderr().is_terminal() {
+            bar.enable_steady_tick(Duration::from_secs(1));
+        }
+        Progress(bar)
+    }
+}
+
+impl Watcher for Progress {
+    fn begins(&mut self, workload: &str, side: &str) {
+        self.0.set_message(format!("{workload}, {side}"));
+    }
+
+    fn ended(&mut self) {
+        self.0.inc(1);
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pspawn bench                                 all, in a few minutes
+  pspawn bench --only ask_1 --only oneway_64   two of them
+  pspawn bench --only ask_1 --rounds 9         one more exactly
+  pspawn bench --json | jq .vs_limit           an object a line";
