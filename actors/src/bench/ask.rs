@@ -9,24 +9,31 @@ use bytes::Bytes;
 use pspawn::Error;
 use pspawn::prelude::*;
 
+use super::erlang::Nodes;
 use super::limit::{Client, Server, decode};
 use super::measure::{Effort, median};
 use super::pair::Pair;
-use super::{Limit, Workload};
+use super::{Limit, Workload, crew};
 
 pub(super) fn workloads() -> [Workload; 3] {
     let many = |name, what, pspawn, client| {
-        let limit = Limit::Wire { server, client };
-        Workload { name, unit: "requests/s", less_is_better: false, what, pspawn, limit }
+        let limit = Some(Limit::Wire { server, client });
+        let (unit, erlang) = ("requests/s", Some(Nodes::Pair));
+        Workload { name, unit, what, less_is_better: false, slaves: 2, pspawn, limit, erlang }
     };
     [
         Workload {
             name: "ask_1",
             unit: "µs",
-            less_is_better: true,
             what: "a question and its answer, 64 B each, p50",
+            less_is_better: true,
+            slaves: 2,
             pspawn: |pair, effort| Box::pin(one(pair, effort)),
-            limit: Limit::Wire { server, client: |wire, effort| Box::pin(limit_one(wire, effort)) },
+            limit: Some(Limit::Wire {
+                server,
+                client: |wire, effort| Box::pin(limit_one(wire, effort)),
+            }),
+            erlang: Some(Nodes::Pair),
         },
         many(
             "ask_64",
@@ -99,34 +106,16 @@ async fn ask_one(_: Ctx, echo: RemoteAddr<Echo>, effort: Effort) -> f64 {
 
 /// Many processes ask, each one question after the other: how many a second they get answered.
 async fn ask_several(mut ctx: Ctx, echo: RemoteAddr<Echo>, askers: u64, effort: Effort) -> f64 {
-    let mut pids = Vec::new();
+    let mut crew = Vec::new();
     for _ in 0..askers {
         let spawned = ctx.spawn_fn("bench", "asker", (ctx.pid(), echo.clone())).link().await;
-        pids.push(spawned.expect("it starts here"));
+        crew.push(spawned.expect("it starts here"));
     }
-    let spent = effort.spend(async |count| {
-        let each = count.div_ceil(askers);
-        let begin = Instant::now();
-        for &pid in &pids {
-            ctx.send(pid, each);
-        }
-        for _ in &pids {
-            ctx.receive::<Pid>().await;
-        }
-        Ok::<_, Infallible>(begin.elapsed().mul_f64(count as f64 / (each * askers) as f64))
-    });
-    let Ok(spent) = spent.await;
-    spent.rate()
+    crew::rate(&mut ctx, &crew, effort).await
 }
 
-/// Asks as often as it is told, says when it is done, and so on.
-async fn asker(mut ctx: Ctx, teller: Pid, echo: RemoteAddr<Echo>) {
-    loop {
-        for seq in 0..ctx.receive::<u64>().await {
-            ask(&echo, seq).await;
-        }
-        ctx.send(teller, ctx.pid());
-    }
+async fn asker(ctx: Ctx, teller: Pid, echo: RemoteAddr<Echo>) {
+    crew::work(ctx, teller, async |_, seq| ask(&echo, seq).await).await;
 }
 
 async fn ask(echo: &RemoteAddr<Echo>, seq: u64) {

@@ -11,40 +11,51 @@
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::process::{ExitCode, Stdio};
+use std::str::FromStr;
 
 use pspawn::Error;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use super::{Effort, Limit, Workload, workloads};
+use super::{Effort, Limit, kill, workloads};
 
 /// Measures the limit of a workload with OS processes of its own.
-pub(super) async fn measure(workload: &Workload, effort: Effort) -> Result<f64, Error> {
-    let start = |part: &Part| -> Result<Child, Error> {
-        let mut peer = Command::new(std::env::current_exe()?);
-        peer.args(["bench-peer", workload.name]);
-        peer.arg(serde_json::to_string(part).expect("a plain value"));
-        peer.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        Ok(peer.spawn()?)
+pub(super) async fn measure(name: &str, limit: Limit, effort: Effort) -> Result<f64, Error> {
+    let server = async || -> Result<(Peer, u16), Error> {
+        let mut server = start(name, &Part::Server)?;
+        let port = said(&mut server).await?;
+        Ok((server, port))
     };
-    match workload.limit {
+    match limit {
         Limit::Wire { .. } => {
-            let mut server = start(&Part::Server)?;
-            let port = said(&mut server).await?;
-            said(&mut start(&Part::Client { port, effort })?).await
+            let (_server, port) = server().await?;
+            said(&mut start(name, &Part::Client { port, effort })?).await
         }
-        Limit::Tasks(_) => said(&mut start(&Part::Alone { effort })?).await,
+        Limit::Killed { .. } => kill::limit(server, effort).await,
+        Limit::Computed(compute) => Ok(compute(effort)),
+        Limit::Tasks(_) => said(&mut start(name, &Part::Alone { effort })?).await,
     }
 }
 
+/// An OS process of the limit. It is killed when this is dropped.
+pub(super) type Peer = tokio::process::Child;
+
+fn start(name: &str, part: &Part) -> Result<Peer, Error> {
+    let part = serde_json::to_string(part).expect("a plain value");
+    let mut peer = Command::new(std::env::current_exe()?);
+    peer.args(["bench-peer", name, &part]);
+    peer.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    Ok(peer.spawn()?)
+}
+
 /// The line that a peer says.
-async fn said<T: std::str::FromStr>(peer: &mut Child) -> Result<T, Error> {
-    let out = peer.stdout.take().ok_or("a peer has said its word")?;
+async fn said<T: FromStr>(peer: &mut Peer) -> Result<T, Error> {
+    let out = peer.stdout.take().ok_or("it has said its word")?;
     let line = BufReader::new(out).lines().next_line().await?.unwrap_or_default();
-    line.parse().map_err(|_| format!("a peer of the limit failed: {line}").into())
+    line.parse().map_err(|_| format!("an OS process says: {line}").into())
 }
 
 /// Which part an OS process plays.
@@ -68,8 +79,9 @@ pub(crate) fn play(name: &str, part: &Part) -> ExitCode {
     let workload = all.iter().find(|workload| workload.name == name);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let played = workload
-        .ok_or_else(|| io::Error::other("no such workload"))
-        .and_then(|workload| runtime?.block_on(run(workload.limit, part)));
+        .and_then(|workload| workload.limit)
+        .ok_or_else(|| io::Error::other("there is none"))
+        .and_then(|limit| runtime?.block_on(run(limit, part)));
     match played {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
@@ -81,7 +93,7 @@ pub(crate) fn play(name: &str, part: &Part) -> ExitCode {
 
 async fn run(limit: Limit, part: &Part) -> io::Result<()> {
     match (limit, part) {
-        (Limit::Wire { server, .. }, Part::Server) => {
+        (Limit::Wire { server, .. } | Limit::Killed { server }, Part::Server) => {
             stay_on_core(1)?;
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             println!("{}", listener.local_addr()?.port());
@@ -98,7 +110,10 @@ async fn run(limit: Limit, part: &Part) -> io::Result<()> {
             println!("{}", measure(effort).await?);
             Ok(())
         }
-        (Limit::Wire { .. } | Limit::Tasks(_), _) => Err(io::Error::other("not a part of it")),
+        (
+            Limit::Wire { .. } | Limit::Killed { .. } | Limit::Computed(_) | Limit::Tasks(_),
+            Part::Server | Part::Client { .. } | Part::Alone { .. },
+        ) => Err(io::Error::other("not a part of it")),
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::spawn;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::oneshot;
 
+use super::erlang::Nodes;
 use super::measure::Effort;
 use super::pair::Pair;
 use super::{Limit, Workload};
@@ -20,26 +21,32 @@ pub(super) fn workloads() -> [Workload; 3] {
         Workload {
             name: "local_spawn",
             unit: "spawns/s",
-            less_is_better: false,
             what: "processes started on the own node",
+            less_is_better: false,
+            slaves: 1,
             pspawn: |pair, effort| Box::pin(spawns(pair, effort)),
-            limit: Limit::Tasks(|effort| Box::pin(limit_spawns(effort))),
+            limit: Some(Limit::Tasks(|effort| Box::pin(limit_spawns(effort)))),
+            erlang: Some(Nodes::Alone),
         },
         Workload {
             name: "local_oneway",
             unit: "messages/s",
-            less_is_better: false,
             what: "messages within a node, one way",
+            less_is_better: false,
+            slaves: 1,
             pspawn: |pair, effort| Box::pin(messages(pair, effort)),
-            limit: Limit::Tasks(|effort| Box::pin(limit_messages(effort))),
+            limit: Some(Limit::Tasks(|effort| Box::pin(limit_messages(effort)))),
+            erlang: Some(Nodes::Alone),
         },
         Workload {
             name: "local_ask",
             unit: "µs",
-            less_is_better: true,
             what: "a question and its answer within a node, mean",
+            less_is_better: true,
+            slaves: 1,
             pspawn: |pair, effort| Box::pin(questions(pair, effort)),
-            limit: Limit::Tasks(|effort| Box::pin(limit_questions(effort))),
+            limit: Some(Limit::Tasks(|effort| Box::pin(limit_questions(effort)))),
+            erlang: Some(Nodes::Alone),
         },
     ]
 }

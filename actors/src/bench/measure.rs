@@ -8,18 +8,38 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Effort {
     /// At least so long it warms up; that also tells how much fits into the time below.
-    warm: Duration,
+    pub(super) warm: Duration,
     /// About so long it is measured.
-    long: Duration,
+    pub(super) long: Duration,
+    /// So many idle processes are started.
+    pub(super) idle: u64,
+    /// So many nodes are killed.
+    pub(super) kills: u32,
+    /// So many jobs are run.
+    pub(super) jobs: u32,
+    /// So long a job takes on average.
+    pub(super) job: Duration,
 }
 
 impl Effort {
     /// For figures that mean something.
-    pub(crate) const FULL: Effort =
-        Effort { warm: Duration::from_millis(80), long: Duration::from_millis(600) };
+    pub(crate) const FULL: Effort = Effort {
+        warm: Duration::from_millis(80),
+        long: Duration::from_millis(600),
+        idle: 200_000,
+        kills: 3,
+        jobs: 400,
+        job: Duration::from_millis(20),
+    };
     /// To see that it works.
-    pub(crate) const QUICK: Effort =
-        Effort { warm: Duration::from_millis(2), long: Duration::from_millis(20) };
+    pub(crate) const QUICK: Effort = Effort {
+        warm: Duration::from_millis(2),
+        long: Duration::from_millis(20),
+        idle: 20_000,
+        kills: 1,
+        jobs: 40,
+        job: Duration::from_millis(2),
+    };
 
     /// Does more and more operations until the side is warm, and then as many as fit into the time.
     /// Gives what the last round gave, and how many operations that were.

@@ -11,11 +11,17 @@
 //! names in `bench.erl`.
 
 mod ask;
+mod crew;
+mod erlang;
+mod idle;
+mod jobs;
+mod kill;
 mod limit;
 mod local;
 mod measure;
 mod oneway;
 mod pair;
+mod placement;
 mod rounds;
 mod spawn;
 mod table;
@@ -25,23 +31,29 @@ use std::io;
 use futures::future::LocalBoxFuture;
 use pspawn::Error;
 
+pub(crate) use erlang::Erlang;
 pub(crate) use limit::{Part, play};
 pub(crate) use measure::Effort;
-pub(crate) use rounds::{Rounds, Watcher};
+pub(crate) use rounds::{Rounds, Side, Watcher};
 pub(crate) use table::table;
 
+use erlang::Nodes;
 use pair::Pair;
 
 /// One thing to measure, and how on each side.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
-    pub(crate) unit: &'static str,
+    unit: &'static str,
+    /// In a few words, for whoever reads the table.
+    what: &'static str,
     /// Whether a smaller figure is the better one.
     less_is_better: bool,
-    /// In a few words, for whoever reads the table.
-    pub(crate) what: &'static str,
+    /// Of the pool that pspawn is measured on.
+    slaves: usize,
     pspawn: Pspawn,
-    limit: Limit,
+    limit: Option<Limit>,
+    /// The nodes that Erlang is measured on.
+    erlang: Option<Nodes>,
 }
 
 type Pspawn = fn(&Pair, Effort) -> LocalBoxFuture<'_, Result<f64, Error>>;
@@ -51,6 +63,10 @@ type Pspawn = fn(&Pair, Effort) -> LocalBoxFuture<'_, Result<f64, Error>>;
 enum Limit {
     /// By two OS processes and a socket between them.
     Wire { server: fn() -> limit::Server, client: WireClient },
+    /// By an OS process that is killed.
+    Killed { server: fn() -> limit::Server },
+    /// By thinking.
+    Computed(fn(Effort) -> f64),
     /// By tasks of one thread.
     Tasks(fn(Effort) -> LocalBoxFuture<'static, io::Result<f64>>),
 }
@@ -63,6 +79,10 @@ pub(crate) fn workloads() -> Vec<Workload> {
     all.extend(oneway::workloads());
     all.extend(ask::workloads());
     all.extend(spawn::workloads());
+    all.extend(placement::choices());
     all.extend(local::workloads());
+    all.extend(idle::workloads());
+    all.extend(kill::workloads());
+    all.extend(placement::jobs());
     all
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use pspawn::Error;
 use pspawn::prelude::*;
 
+use super::erlang::Nodes;
 use super::limit::{Client, Server, decode};
 use super::measure::Effort;
 use super::pair::Pair;
@@ -19,8 +20,9 @@ use super::{Limit, Workload};
 
 pub(super) fn workloads() -> [Workload; 4] {
     let of = |name, what, pspawn, client, unit| {
-        let limit = Limit::Wire { server, client };
-        Workload { name, unit, less_is_better: false, what, pspawn, limit }
+        let limit = Some(Limit::Wire { server, client });
+        let erlang = Some(Nodes::Pair);
+        Workload { name, unit, what, less_is_better: false, slaves: 2, pspawn, limit, erlang }
     };
     [
         of(

@@ -1,28 +1,27 @@
-//! Two nodes of a pool of this machine, for one measurement.
+//! The nodes of a pool of this machine, for one measurement.
 
 use pspawn::{Cookie, Error, NodeName, Pool, StartError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A pool whose two slaves talk to each other.
+/// A pool whose slaves talk to each other.
 pub(super) struct Pair {
     pub(super) pool: Pool,
     /// Where whatever measures runs.
     pub(super) near: NodeName,
-    /// Where what is talked to runs.
+    /// Where what is talked to runs; the same, if there is one only.
     pub(super) far: NodeName,
 }
 
 impl Pair {
-    pub(super) async fn start() -> Result<Pair, Error> {
+    pub(super) async fn start(slaves: usize) -> Result<Pair, Error> {
         let cookie = Cookie::random().map_err(StartError::from)?;
-        let pool = Pool::builder("bench").cookie(cookie).local(2).start().await?;
+        let pool = Pool::builder("bench").cookie(cookie).local(slaves).start().await?;
         let nodes = pool.nodes().await?;
         let mut slaves = nodes.into_iter().filter(|&node| node != pool.here());
-        match (slaves.next(), slaves.next()) {
-            (Some(near), Some(far)) => Ok(Pair { pool, near, far }),
-            _ => Err("a slave was lost before it had anything to do".into()),
-        }
+        let near = slaves.next().ok_or("the slave was lost before it had anything to do")?;
+        let far = slaves.next().unwrap_or(near);
+        Ok(Pair { pool, near, far })
     }
 
     /// Runs one of our functions on the near node, and gives its result.

@@ -1,32 +1,45 @@
 //! The rounds: every workload on every side in turn, again and again, so that what else the machine does meets all of
 //! them alike.
 
+use std::fmt::{self, Display};
+
 use pspawn::Error;
 
 use super::measure::{median, spread};
 use super::pair::Pair;
 use super::table::{Figure, Row};
-use super::{Effort, Workload, limit};
+use super::{Effort, Erlang, Workload, limit};
 
 /// What is to be run.
 pub(crate) struct Rounds {
     pub(crate) workloads: Vec<Workload>,
     pub(crate) rounds: usize,
     pub(crate) effort: Effort,
+    /// None if there is none here.
+    pub(crate) erlang: Option<Erlang>,
 }
 
 /// Is told what happens.
 pub(crate) trait Watcher {
     /// The next measurement begins: the workload's name and the side's.
-    fn begins(&mut self, workload: &str, side: &str);
+    fn begins(&mut self, workload: &str, side: Side);
     /// It is over.
     fn ended(&mut self);
+}
+
+/// Whose figures they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Pspawn,
+    Limit,
+    Erlang,
 }
 
 impl Rounds {
     /// How many measurements there will be.
     pub(crate) fn measurements(&self) -> u64 {
-        (self.workloads.len() * self.rounds * SIDES.len()) as u64
+        let sides = self.workloads.iter().map(|workload| self.sides(workload).count());
+        (sides.sum::<usize>() * self.rounds) as u64
     }
 
     /// Runs all, and gives a row for each workload.
@@ -37,27 +50,56 @@ impl Rounds {
         let mut figures = vec![[const { Vec::new() }; SIDES.len()]; self.workloads.len()];
         for round in 0..self.rounds {
             for (workload, figures) in self.workloads.iter().zip(&mut figures) {
-                for at in 0..SIDES.len() {
-                    // Each is first in its turn.
-                    let at = (at + round) % SIDES.len();
-                    watcher.begins(workload.name, SIDES[at].0);
-                    let measured = (SIDES[at].1)(workload, self.effort).await;
-                    figures[at].push(
-                        measured.map_err(|why| {
-                            format!("{} of {}: {why}", workload.name, SIDES[at].0)
-                        })?,
-                    );
+                let mut sides: Vec<Side> = self.sides(workload).collect();
+                let first = round % sides.len();
+                sides.rotate_left(first); // each is first in its turn
+                for side in sides {
+                    watcher.begins(workload.name, side);
+                    let figure = self.measure(workload, side).await;
+                    figures[side as usize]
+                        .push(figure.map_err(|why| format!("{} of {side}: {why}", workload.name))?);
                     watcher.ended();
                 }
             }
         }
-        let rows = self.workloads.iter().zip(figures);
-        Ok(rows.map(|(workload, [pspawn, limit])| row(workload, &pspawn, &limit)).collect())
+        let rows = self.workloads.iter().zip(&figures);
+        Ok(rows.map(|(workload, figures)| row(workload, figures)).collect())
+    }
+
+    /// Those that a workload has.
+    fn sides(&self, workload: &Workload) -> impl Iterator<Item = Side> + use<> {
+        let has_limit = workload.limit.is_some();
+        let has_erlang = workload.erlang.is_some() && self.erlang.is_some();
+        SIDES.into_iter().filter(move |side| match side {
+            Side::Pspawn => true,
+            Side::Limit => has_limit,
+            Side::Erlang => has_erlang,
+        })
+    }
+
+    async fn measure(&self, workload: &Workload, side: Side) -> Result<f64, Error> {
+        match (side, workload.limit, workload.erlang, &self.erlang) {
+            (Side::Limit, Some(limit), ..) => {
+                limit::measure(workload.name, limit, self.effort).await
+            }
+            (Side::Erlang, _, Some(nodes), Some(erlang)) => {
+                erlang.measure(workload.name, nodes, self.effort).await
+            }
+            (Side::Pspawn | Side::Limit | Side::Erlang, ..) => {
+                let pair = Pair::start(workload.slaves).await?;
+                let measured = (workload.pspawn)(&pair, self.effort).await;
+                let stopped = pair.pool.stop().await;
+                let measured = measured?; // the first thing that went wrong
+                stopped?;
+                Ok(measured)
+            }
+        }
     }
 }
 
-fn row(workload: &Workload, pspawn: &[f64], limit: &[f64]) -> Row {
-    let figure = |figures: &[f64]| {
+fn row(workload: &Workload, figures: &[Vec<f64>; SIDES.len()]) -> Row {
+    let figure = |side: Side| {
+        let figures = &figures[side as usize];
         let any = !figures.is_empty();
         any.then(|| Figure { median: median(figures), spread: spread(figures) })
     };
@@ -66,26 +108,20 @@ fn row(workload: &Workload, pspawn: &[f64], limit: &[f64]) -> Row {
         unit: workload.unit,
         what: workload.what,
         less_is_better: workload.less_is_better,
-        pspawn: figure(pspawn),
-        limit: figure(limit),
-        erlang: None,
+        pspawn: figure(Side::Pspawn),
+        limit: figure(Side::Limit),
+        erlang: figure(Side::Erlang),
     }
 }
 
-type Side =
-    for<'a> fn(&'a Workload, Effort) -> futures::future::LocalBoxFuture<'a, Result<f64, Error>>;
-
-/// The sides, by name.
-const SIDES: [(&str, Side); 2] = [
-    ("pspawn", |workload, effort| Box::pin(on_pspawn(workload, effort))),
-    ("limit", |workload, effort| Box::pin(limit::measure(workload, effort))),
-];
-
-async fn on_pspawn(workload: &Workload, effort: Effort) -> Result<f64, Error> {
-    let pair = Pair::start().await?;
-    let measured = (workload.pspawn)(&pair, effort).await;
-    let stopped = pair.pool.stop().await;
-    let measured = measured?; // the first thing that went wrong
-    stopped?;
-    Ok(measured)
+impl Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Pspawn => "pspawn",
+            Side::Limit => "the limit",
+            Side::Erlang => "Erlang",
+        })
+    }
 }
+
+const SIDES: [Side; 3] = [Side::Pspawn, Side::Limit, Side::Erlang];

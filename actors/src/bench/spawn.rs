@@ -1,7 +1,6 @@
 //! Spawns on another node: how many processes a second are started there and known here, one at a time and by 64
 //! at once. Each ends as soon as it runs.
 
-use std::convert::Infallible;
 use std::io;
 use std::time::Instant;
 
@@ -9,15 +8,17 @@ use pspawn::Error;
 use pspawn::prelude::*;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::erlang::Nodes;
 use super::limit::{Client, Server, decode};
 use super::measure::Effort;
 use super::pair::Pair;
-use super::{Limit, Workload};
+use super::{Limit, Workload, crew};
 
 pub(super) fn workloads() -> [Workload; 2] {
     let of = |name, what, pspawn, client| {
-        let limit = Limit::Wire { server, client };
-        Workload { name, unit: "spawns/s", less_is_better: false, what, pspawn, limit }
+        let limit = Some(Limit::Wire { server, client });
+        let (unit, erlang) = ("spawns/s", Some(Nodes::Pair));
+        Workload { name, unit, what, less_is_better: false, slaves: 2, pspawn, limit, erlang }
     };
     [
         of(
@@ -43,34 +44,19 @@ async fn spawns(pair: &Pair, spawners: u64, effort: Effort) -> Result<f64, Error
 
 /// Several processes spawn on the other node, each one after the other: how many a second.
 async fn spawn_several(mut ctx: Ctx, far: NodeName, spawners: u64, effort: Effort) -> f64 {
-    let mut pids = Vec::new();
+    let mut crew = Vec::new();
     for _ in 0..spawners {
         let spawned = ctx.spawn_fn("bench", "spawner", (ctx.pid(), far)).link().await;
-        pids.push(spawned.expect("it starts here"));
+        crew.push(spawned.expect("it starts here"));
     }
-    let spent = effort.spend(async |count| {
-        let each = count.div_ceil(spawners);
-        let begin = Instant::now();
-        for &pid in &pids {
-            ctx.send(pid, each);
-        }
-        for _ in &pids {
-            ctx.receive::<Pid>().await;
-        }
-        Ok::<_, Infallible>(begin.elapsed().mul_f64(count as f64 / (each * spawners) as f64))
-    });
-    let Ok(spent) = spent.await;
-    spent.rate()
+    crew::rate(&mut ctx, &crew, effort).await
 }
 
-/// Spawns as often as it is told, says when it is done, and so on.
-async fn spawner(mut ctx: Ctx, teller: Pid, far: NodeName) {
-    loop {
-        for seq in 0..ctx.receive::<u64>().await {
-            ctx.spawn_fn("bench", "nothing", (seq,)).on(far).await.expect("it starts there");
-        }
-        ctx.send(teller, ctx.pid());
-    }
+async fn spawner(ctx: Ctx, teller: Pid, far: NodeName) {
+    crew::work(ctx, teller, async |ctx, seq| {
+        ctx.spawn_fn("bench", "nothing", (seq,)).on(far).await.expect("it starts there");
+    })
+    .await;
 }
 
 /// What is spawned.

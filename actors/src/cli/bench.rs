@@ -7,8 +7,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pspawn::Error;
 
-use super::out::print;
-use crate::bench::{Effort, Part, Rounds, Watcher, Workload, play, table, workloads};
+use super::out::{print, tell};
+use crate::bench::{Effort, Erlang, Part, Rounds, Side, Watcher, Workload, play, table, workloads};
 
 /// Measure how fast it is on this machine, next to what is possible at all, and next to Erlang
 #[derive(Debug, clap::Args)]
@@ -44,10 +44,16 @@ pub(crate) async fn bench(args: Bench) -> Result<(), Error> {
         true => (1, Effort::QUICK),
         false => (usize::from(args.rounds), Effort::FULL),
     };
-    let rounds = Rounds { workloads: chosen(&args.only), rounds, effort };
+    let workloads = chosen(&args.only);
+    let erlang = Erlang::find().await?;
+    if erlang.is_none() {
+        tell("there is no Erlang on the PATH: its column stays empty");
+    }
+    let rounds = Rounds { workloads, rounds, effort, erlang };
     let mut progress = Progress::of(rounds.measurements());
-    let rows = rounds.run(&mut progress).await?;
+    let rows = rounds.run(&mut progress).await;
     progress.0.finish_and_clear();
+    let rows = rows?;
     if args.json {
         return rows.iter().try_for_each(|row| print(&format!("{}\n", row.json())));
     }
@@ -91,7 +97,7 @@ impl Progress {
 }
 
 impl Watcher for Progress {
-    fn begins(&mut self, workload: &str, side: &str) {
+    fn begins(&mut self, workload: &str, side: Side) {
         self.0.set_message(format!("{workload}, {side}"));
     }
 
