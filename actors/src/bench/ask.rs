@@ -53,7 +53,7 @@ pub(super) fn workloads() -> [Workload; 3] {
 /// Is answered with itself.
 #[derive(Clone, Debug, Message, Serialize, Deserialize)]
 #[rtype(result = "Ask")]
-struct Ask {
+pub(super) struct Ask {
     seq: u64,
     data: Bytes,
 }
@@ -71,7 +71,7 @@ async fn several(pair: &Pair, askers: u64, effort: Effort) -> Result<f64, Error>
 }
 
 /// The actor that answers.
-struct Echo;
+pub(super) struct Echo;
 
 impl Actor for Echo {
     type Context = Context<Self>;
@@ -118,7 +118,7 @@ async fn asker(ctx: Ctx, teller: Pid, echo: RemoteAddr<Echo>) {
     crew::work(ctx, teller, async |_, seq| ask(&echo, seq).await).await;
 }
 
-async fn ask(echo: &RemoteAddr<Echo>, seq: u64) {
+pub(super) async fn ask(echo: &RemoteAddr<Echo>, seq: u64) {
     let data = Bytes::from_static(&DATA);
     let answer = echo.send(Ask { seq, data }).within(Duration::from_secs(60)).await;
     assert_eq!(answer.expect("it is answered").seq, seq);

@@ -4,12 +4,13 @@
 -module(bench).
 -export([main/0, peer/0]).
 -export([sink/2, echo/0, asker/2, spawner/2, nothing/1, report/1, idle/0, caller/3, pool_start/1]).
--export([flood_of_jobs/3, paced_jobs/3, job/2, slot_job/3, slot/0]).
+-export([flood_of_jobs/2, paced_jobs/2, job/2, slot_job/3, slot/0, slow/0]).
 
 main() ->
     end_with_input(),
-    [Name, Warm, Long, Scale | Others] = init:get_plain_arguments(),
-    Effort = {list_to_integer(Warm), list_to_integer(Long), list_to_integer(Scale)},
+    [Name, Effort0 | Others] = init:get_plain_arguments(),
+    Words = [string:split(Word, "=") || Word <- string:lexemes(Effort0, ",")],
+    Effort = maps:from_list([{list_to_atom(What), list_to_integer(Number)} || [What, Number] <- Words]),
     Nodes = [list_to_atom(Node) || Node <- Others],
     [await(Node) || Node <- Nodes],
     case measure(Name, Nodes, Effort) of
@@ -47,13 +48,20 @@ measure("local_ask", [], Effort) -> local_ask(Effort);
 measure("idle_process_bytes", [], Effort) -> idle_bytes(Effort);
 measure("idle_actor_bytes", [], Effort) -> idle_bytes(Effort);
 measure("kill_notice", Nodes, _) -> [watch(Node) || Node <- Nodes], done;
-measure("makespan", Nodes, Effort) -> erpc:call(pool(Nodes), ?MODULE, flood_of_jobs, jobs(Effort));
-measure("sojourn_p99", Nodes, Effort) -> erpc:call(pool(Nodes), ?MODULE, paced_jobs, jobs(Effort)).
+measure("makespan", Nodes, _) -> erpc:call(pool(Nodes), ?MODULE, flood_of_jobs, jobs());
+measure("sojourn_p99", Nodes, _) -> erpc:call(pool(Nodes), ?MODULE, paced_jobs, jobs());
+measure("backpressure", [Far], Effort) -> flood_mib(slow(Far), Effort);
+measure("beside_flood", [Far], Effort) ->
+    Slow = slow(Far),
+    beside(Far, Effort, fun median/1, fun() -> flood_mib(Slow, Effort) end);
+measure("beside_transfer", [Far], Effort) ->
+    Sink = spawn_link(Far, ?MODULE, sink, [0, 0]),
+    beside(Far, Effort, fun percentile_99/1, fun() -> send_much(Sink, Effort) end).
 
 %% Does more and more until it is warm, and then as much as fits into the time.
 spend(Effort, Round) -> spend(Effort, Round, 32).
 
-spend({Warm, Long, _} = Effort, Round, Count) ->
+spend(#{warm_ms := Warm, long_ms := Long} = Effort, Round, Count) ->
     case Round(Count) of
         Took when Took >= Warm * 1000000 ->
             Fits = max(1, trunc(Count * Long * 1000000 / Took)),
@@ -69,6 +77,8 @@ took(Fun) ->
     Begin = erlang:monotonic_time(nanosecond),
     Fun(),
     erlang:monotonic_time(nanosecond) - Begin.
+
+percentile_99(List) -> lists:nth(ceil(length(List) * 0.99), lists:sort(List)).
 
 median(List) -> lists:nth((length(List) + 1) div 2, lists:sort(List)).
 
@@ -226,7 +236,7 @@ adder(Sum) ->
 
 %% Memory.
 
-idle_bytes({_, _, Count}) ->
+idle_bytes(#{idle := Count}) ->
     Before = resident(),
     times(Count, fun(_) -> spawn(?MODULE, idle, []) end),
     Last = spawn(?MODULE, asker, [self(), none]),
@@ -252,14 +262,14 @@ watch(Node) ->
 %% Jobs. Each line is that of a job: microseconds that it takes, microseconds after the first at which it
 %% comes.
 
-jobs({_, _, Scale}) ->
+jobs() ->
     {ok, Text} = file:read_file(filename:join(filename:dirname(code:which(?MODULE)), "jobs")),
     Lines = string:lexemes(binary_to_list(Text), "\n"),
     Jobs = [list_to_tuple([list_to_integer(Word) || Word <- string:lexemes(Line, " ")]) || Line <- Lines],
-    [Jobs, length(Jobs), Scale].
+    [Jobs, length(Jobs)].
 
 %% All at once; milliseconds until the last one is done.
-flood_of_jobs(Jobs, Number, _) ->
+flood_of_jobs(Jobs, Number) ->
     A_ms = calibrate(),
     Self = self(),
     took(fun() ->
@@ -275,16 +285,16 @@ spin(Turns, Sum) -> spin(Turns - 1, (Sum * 31 + Turns) band 16#ffffff).
 %% Turns a millisecond, with all cores at work.
 calibrate() ->
     Self = self(),
-    Turns = 4000000,
+    Turns = 2000000,
     Cores = erlang:system_info(schedulers_online),
     lists:max([begin
         [spawn_link(fun() -> Self ! {spun, took(fun() -> spin(Turns, 1) end)} end) || _ <- lists:seq(1, Cores)],
         Turns * 1.0e6 * Cores / lists:sum([receive {spun, Took} -> Took end || _ <- lists:seq(1, Cores)])
-    end || _ <- lists:seq(1, 5)]).
+    end || _ <- lists:seq(1, 20)]).
 
 %% Each at its time, to be done in the one slot that a node has; the 99th percentile of the milliseconds
 %% from its time to its end.
-paced_jobs(Jobs, Number, _) ->
+paced_jobs(Jobs, Number) ->
     [spawn(Node, ?MODULE, slot, []) || Node <- pool:get_nodes()],
     timer:sleep(200),
     Self = self(),
@@ -295,7 +305,7 @@ paced_jobs(Jobs, Number, _) ->
     end || {Micros, At} <- Jobs],
     Took = [receive {done, Due} -> (Now = erlang:monotonic_time(microsecond)), (Now - Due) / 1000 end
             || _ <- lists:seq(1, Number)],
-    lists:nth(ceil(Number * 0.99), lists:sort(Took)).
+    percentile_99(Took).
 
 slot_job(To, Micros, Due) ->
     slot ! {self(), Micros},
@@ -308,3 +318,63 @@ slot() ->
 slot_loop() ->
     receive {From, Micros} -> timer:sleep(Micros div 1000), From ! slept end,
     slot_loop().
+
+%% Traffic, and what it does to whoever is beside it.
+
+slow(Far) -> spawn_link(Far, ?MODULE, slow, []).
+
+slow() -> slow(0, resident(), 0).
+
+slow(Next, Before, Peak) ->
+    receive
+        {blob, Next, _} ->
+            Begin = erlang:monotonic_time(microsecond),
+            Grown = case Next rem 1000 of
+                0 -> max(Peak, resident() - Before);
+                _ -> Peak
+            end,
+            busy_until(Begin + 20),
+            slow(Next + 1, Before, Grown);
+        {peak, From} -> From ! {peak, Peak}, slow(Next, Before, Peak)
+    end.
+
+busy_until(End) -> erlang:monotonic_time(microsecond) >= End orelse busy_until(End).
+
+flood_mib(Slow, #{flood := Count}) ->
+    Before = resident(),
+    Data = binary:copy(<<7>>, 64),
+    Here = flood_peak(Slow, Data, 0, Count, Before, 0),
+    Slow ! {peak, self()},
+    receive {peak, There} -> max(Here, There) / 1048576 end.
+
+flood_peak(_, _, Count, Count, _, Peak) -> Peak;
+flood_peak(Slow, Data, Seq, Count, Before, Peak) ->
+    Slow ! {blob, Seq, Data},
+    Grown = case Seq rem 1000 of
+        0 -> max(Peak, resident() - Before);
+        _ -> Peak
+    end,
+    flood_peak(Slow, Data, Seq + 1, Count, Before, Grown).
+
+send_much(Sink, #{transfer := Count}) ->
+    Data = binary:copy(<<7>>, 1048576),
+    flood(Sink, Data, 0, Count, 0),
+    Sink ! {sum, self()},
+    receive {sum, Count, _} -> ok end.
+
+beside(Far, #{asks := Count}, Statistic, Traffic) ->
+    Echo = spawn_link(Far, ?MODULE, echo, []),
+    Data = binary:copy(<<7>>, 64),
+    Idle = [micros_of(Echo, Seq, Data) || Seq <- lists:seq(1, Count)],
+    {_, Ref} = spawn_monitor(Traffic),
+    Beside = until_down(Echo, Data, Ref, []),
+    Statistic(Beside) / Statistic(lists:nthtail(Count div 10, Idle)).
+
+until_down(Echo, Data, Ref, Micros) ->
+    receive
+        {'DOWN', Ref, process, _, normal} -> Micros
+    after 0 ->
+        until_down(Echo, Data, Ref, [micros_of(Echo, 0, Data) | Micros])
+    end.
+
+micros_of(Echo, Seq, Data) -> took(fun() -> ask(Echo, Seq, Data) end) / 1000.

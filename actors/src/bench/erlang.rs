@@ -86,9 +86,13 @@ impl Erlang {
             names.push(name);
         }
         let name = format!("near{}@127.0.0.1", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let [warm, long] = [effort.warm, effort.long].map(|time| time.as_millis().to_string());
-        let idle = effort.idle.to_string();
-        let mut args = vec!["-s", "bench", "main", "-extra", workload, &warm, &long, &idle];
+        let Effort { warm, long, idle, flood, transfer, asks, .. } = effort;
+        let effort = format!(
+            "warm_ms={},long_ms={},idle={idle},flood={flood},transfer={transfer},asks={asks}",
+            warm.as_millis(),
+            long.as_millis(),
+        );
+        let mut args = vec!["-s", "bench", "main", "-extra", workload, &effort];
         args.extend(names.iter().map(String::as_str));
         let mut near = self.node(&name, &args)?;
         let measured = figure(&mut near).await;

@@ -91,7 +91,7 @@ async fn limit_bytes(effort: Effort) -> io::Result<f64> {
 }
 
 /// The memory of this OS process that is in use.
-fn resident_bytes() -> io::Result<u64> {
+pub(super) fn resident_bytes() -> io::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());

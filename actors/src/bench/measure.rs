@@ -19,6 +19,12 @@ pub(crate) struct Effort {
     pub(super) jobs: u32,
     /// So long a job takes on average.
     pub(super) job: Duration,
+    /// So many messages flood a slow actor.
+    pub(super) flood: u64,
+    /// So many MiB are transferred beside questions.
+    pub(super) transfer: u64,
+    /// So many questions are asked when nothing is beside them.
+    pub(super) asks: u64,
 }
 
 impl Effort {
@@ -30,6 +36,9 @@ impl Effort {
         kills: 3,
         jobs: 400,
         job: Duration::from_millis(20),
+        flood: 200_000,
+        transfer: 1024,
+        asks: 5000,
     };
     /// To see that it works.
     pub(crate) const QUICK: Effort = Effort {
@@ -39,6 +48,9 @@ impl Effort {
         kills: 1,
         jobs: 40,
         job: Duration::from_millis(2),
+        flood: 3000,
+        transfer: 32,
+        asks: 100,
     };
 
     /// Does more and more operations until the side is warm, and then as many as fit into the time.
@@ -92,6 +104,16 @@ pub(super) fn median(figures: &[f64]) -> f64 {
     } else {
         f64::midpoint(sorted[middle - 1], sorted[middle])
     }
+}
+
+/// Only one in a hundred is greater.
+///
+/// # Panics
+/// If there is none.
+pub(super) fn percentile_99(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let at = (figures.len() as f64 * 0.99).ceil() as usize;
+    figures[at.saturating_sub(1)]
 }
 
 /// The widest distance of a figure from the median, as a part of it.

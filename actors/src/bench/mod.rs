@@ -11,6 +11,7 @@
 //! names in `bench.erl`.
 
 mod ask;
+mod beside;
 mod crew;
 mod erlang;
 mod idle;
@@ -84,5 +85,6 @@ pub(crate) fn workloads() -> Vec<Workload> {
     all.extend(idle::workloads());
     all.extend(kill::workloads());
     all.extend(placement::jobs());
+    all.extend(beside::workloads());
     all
 }

@@ -59,19 +59,19 @@ pub(super) fn workloads() -> [Workload; 4] {
 /// What is sent.
 #[derive(Clone, Debug, Message, Serialize, Deserialize)]
 #[rtype(result = "()")]
-struct Blob {
-    seq: u64,
-    data: Bytes,
+pub(super) struct Blob {
+    pub(super) seq: u64,
+    pub(super) data: Bytes,
 }
 
 /// Is answered with what has come so far.
 #[derive(Debug, Message, Serialize, Deserialize)]
 #[rtype(result = "Total")]
-struct Sum;
+pub(super) struct Sum;
 
 /// What a receiver has had, and a sum of what it saw of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Total {
+pub(super) struct Total {
     count: u64,
     check: u64,
 }
@@ -97,7 +97,7 @@ async fn megabytes(pair: &Pair, size: usize, effort: Effort) -> Result<f64, Erro
 
 /// The actor that takes them.
 #[derive(Default)]
-struct Sink {
+pub(super) struct Sink {
     total: Total,
 }
 

@@ -16,7 +16,8 @@ pub(super) struct Pair {
 impl Pair {
     pub(super) async fn start(slaves: usize) -> Result<Pair, Error> {
         let cookie = Cookie::random().map_err(StartError::from)?;
-        let pool = Pool::builder("bench").cookie(cookie).local(slaves).start().await?;
+        let pool =
+            Pool::builder("bench").cookie(cookie).local(slaves).output(|_| {}).start().await?;
         let nodes = pool.nodes().await?;
         let mut slaves = nodes.into_iter().filter(|&node| node != pool.here());
         let near = slaves.next().ok_or("the slave was lost before it had anything to do")?;

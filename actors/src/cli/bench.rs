@@ -4,10 +4,12 @@ use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pspawn::Error;
 
 use super::out::{print, tell};
+use super::signals::{Signals, interrupted};
 use crate::bench::{Effort, Erlang, Part, Rounds, Side, Watcher, Workload, play, table, workloads};
 
 /// Measure how fast it is on this machine, next to what is possible at all, and next to Erlang
@@ -35,11 +37,23 @@ pub(crate) struct Peer {
     part: String,
 }
 
-/// Measures, and prints what came of it.
+/// Measures, and prints what came of it. Who asks it to end leaves nothing running.
 ///
 /// # Errors
 /// If a pool does not start, or a measurement goes wrong.
 pub(crate) async fn bench(args: Bench) -> Result<(), Error> {
+    let mut signals = Signals::catch()?;
+    let asked = std::pin::pin!(signals.next());
+    match select(Box::pin(measure(args)), asked).await {
+        Either::Left((measured, _)) => measured,
+        Either::Right(((), measuring)) => {
+            drop(measuring); // and with it OS processes that are no slaves, and their files
+            interrupted()
+        }
+    }
+}
+
+async fn measure(args: Bench) -> Result<(), Error> {
     let (rounds, effort) = match args.quick {
         true => (1, Effort::QUICK),
         false => (usize::from(args.rounds), Effort::FULL),

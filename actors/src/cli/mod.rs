@@ -69,7 +69,7 @@ pub fn conformance_main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Error> {
     match command {
-        Command::Bench(args) => signals::unless_asked_to_end(bench::bench(args)).await,
+        Command::Bench(args) => bench::bench(args).await,
         Command::BenchPeer(_) => unreachable!("it was looked at before"),
         Command::Demo(args) => signals::unless_asked_to_end(demo::demo(args)).await,
         Command::Doctor(args) => signals::unless_asked_to_end(doctor::doctor(args)).await,
