@@ -23,6 +23,9 @@ pub(crate) struct Effort {
     pub(super) flood: u64,
     /// So many MiB are transferred beside questions.
     pub(super) transfer: u64,
+    /// The most slaves, and the most actors, of the table that shows what stays flat.
+    pub(super) slaves_max: usize,
+    pub(super) actors_max: u64,
     /// So many questions are asked when nothing is beside them.
     pub(super) asks: u64,
 }
@@ -39,6 +42,8 @@ impl Effort {
         flood: 200_000,
         transfer: 1024,
         asks: 5000,
+        slaves_max: 16,
+        actors_max: 1_000_000,
     };
     /// To see that it works.
     pub(crate) const QUICK: Effort = Effort {
@@ -51,6 +56,8 @@ impl Effort {
         flood: 3000,
         transfer: 32,
         asks: 100,
+        slaves_max: 4,
+        actors_max: 10_000,
     };
 
     /// Does more and more operations until the side is warm, and then as many as fit into the time.

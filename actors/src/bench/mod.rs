@@ -14,6 +14,7 @@ mod ask;
 mod beside;
 mod crew;
 mod erlang;
+mod flat;
 mod idle;
 mod jobs;
 mod kill;
@@ -33,10 +34,11 @@ use futures::future::LocalBoxFuture;
 use pspawn::Error;
 
 pub(crate) use erlang::Erlang;
+pub(crate) use flat::{Flat, flat, flat_table};
 pub(crate) use limit::{Part, play};
 pub(crate) use measure::Effort;
 pub(crate) use rounds::{Rounds, Side, Watcher};
-pub(crate) use table::table;
+pub(crate) use table::{Row, table};
 
 use erlang::Nodes;
 use pair::Pair;

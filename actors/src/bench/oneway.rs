@@ -72,7 +72,7 @@ pub(super) struct Sum;
 /// What a receiver has had, and a sum of what it saw of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Total {
-    count: u64,
+    pub(super) count: u64,
     check: u64,
 }
 

@@ -14,7 +14,20 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    pub(super) async fn start(slaves: usize) -> Result<Pair, Error> {
+    /// Starts one for a measurement, and stops it.
+    pub(super) async fn with<R>(
+        slaves: usize,
+        measure: impl AsyncFnOnce(&Pair) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let pair = Pair::start(slaves).await?;
+        let measured = measure(&pair).await;
+        let stopped = pair.pool.stop().await;
+        let measured = measured?; // the first thing that went wrong
+        stopped?;
+        Ok(measured)
+    }
+
+    async fn start(slaves: usize) -> Result<Pair, Error> {
         let cookie = Cookie::random().map_err(StartError::from)?;
         let pool =
             Pool::builder("bench").cookie(cookie).local(slaves).output(|_| {}).start().await?;

@@ -86,12 +86,8 @@ impl Rounds {
                 erlang.measure(workload.name, nodes, self.effort).await
             }
             (Side::Pspawn | Side::Limit | Side::Erlang, ..) => {
-                let pair = Pair::start(workload.slaves).await?;
-                let measured = (workload.pspawn)(&pair, self.effort).await;
-                let stopped = pair.pool.stop().await;
-                let measured = measured?; // the first thing that went wrong
-                stopped?;
-                Ok(measured)
+                Pair::with(workload.slaves, async |pair| (workload.pspawn)(pair, self.effort).await)
+                    .await
             }
         }
     }

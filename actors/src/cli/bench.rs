@@ -10,7 +10,10 @@ use pspawn::Error;
 
 use super::out::{print, tell};
 use super::signals::{Signals, interrupted};
-use crate::bench::{Effort, Erlang, Part, Rounds, Side, Watcher, Workload, play, table, workloads};
+use crate::bench::{
+    Effort, Erlang, Flat, Part, Rounds, Row, Side, Watcher, Workload, flat, flat_table, play,
+    table, workloads,
+};
 
 /// Measure how fast it is on this machine, next to what is possible at all, and next to Erlang
 #[derive(Debug, clap::Args)]
@@ -25,6 +28,9 @@ pub(crate) struct Bench {
     /// Take a moment for each, once: to see that it works, not how fast
     #[arg(long, conflicts_with = "rounds")]
     quick: bool,
+    /// Instead: whether messages and spawns cost the same with more slaves, and beside more actors
+    #[arg(long, conflicts_with = "only")]
+    flat: bool,
     /// Print a JSON object a line
     #[arg(long)]
     json: bool,
@@ -58,6 +64,12 @@ async fn measure(args: Bench) -> Result<(), Error> {
         true => (1, Effort::QUICK),
         false => (usize::from(args.rounds), Effort::FULL),
     };
+    if args.flat {
+        let progress = Progress::spinner();
+        let rows = flat(rounds, effort, |size| progress.0.set_message(size.to_owned())).await;
+        progress.0.finish_and_clear();
+        return show(&rows?, args.json, Flat::json, flat_table);
+    }
     let workloads = chosen(&args.only);
     let erlang = Erlang::find().await?;
     if erlang.is_none() {
@@ -67,11 +79,21 @@ async fn measure(args: Bench) -> Result<(), Error> {
     let mut progress = Progress::of(rounds.measurements());
     let rows = rounds.run(&mut progress).await;
     progress.0.finish_and_clear();
-    let rows = rows?;
-    if args.json {
-        return rows.iter().try_for_each(|row| print(&format!("{}\n", row.json())));
+    show(&rows?, args.json, Row::json, table)
+}
+
+/// As a JSON object a line, or as a table.
+fn show<R>(
+    rows: &[R],
+    as_json: bool,
+    json: impl Fn(&R) -> serde_json::Value,
+    table: impl Fn(&[R]) -> String,
+) -> Result<(), Error> {
+    if as_json {
+        rows.iter().try_for_each(|row| print(&format!("{}\n", json(row))))
+    } else {
+        print(&table(rows))
     }
-    print(&table(&rows))
 }
 
 /// Is an end of the limit.
@@ -98,6 +120,13 @@ fn chosen(only: &[String]) -> Vec<Workload> {
 struct Progress(ProgressBar);
 
 impl Progress {
+    /// How far it is nobody knows.
+    fn spinner() -> Progress {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Progress(bar)
+    }
+
     fn of(measurements: u64) -> Progress {
         let style = ProgressStyle::with_template("{bar:32.blue} {pos}/{len} {msg} {elapsed}")
             .expect("the template is well formed");
@@ -125,4 +154,5 @@ Examples:
   pspawn bench                                 all, in a few minutes
   pspawn bench --only ask_1 --only oneway_64   two of them
   pspawn bench --only ask_1 --rounds 9         one more exactly
+  pspawn bench --flat                          with 2 to 16 slaves, beside 100 to 1,000,000 actors
   pspawn bench --json | jq .vs_limit           an object a line";
