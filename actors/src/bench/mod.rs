@@ -47,8 +47,8 @@ use pair::Pair;
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     unit: &'static str,
-    /// In a few words, for whoever reads the table.
-    what: &'static str,
+    /// In a few words.
+    pub(crate) what: &'static str,
     /// Whether a smaller figure is the better one.
     less_is_better: bool,
     /// Of the pool that pspawn is measured on.

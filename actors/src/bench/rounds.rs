@@ -102,7 +102,6 @@ fn row(workload: &Workload, figures: &[Vec<f64>; SIDES.len()]) -> Row {
     Row {
         name: workload.name,
         unit: workload.unit,
-        what: workload.what,
         less_is_better: workload.less_is_better,
         pspawn: figure(Side::Pspawn),
         limit: figure(Side::Limit),

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 pub(crate) struct Row {
     pub(super) name: &'static str,
     pub(super) unit: &'static str,
-    pub(super) what: &'static str,
     pub(super) less_is_better: bool,
     pub(super) pspawn: Option<Figure>,
     pub(super) limit: Option<Figure>,
@@ -64,7 +63,6 @@ pub(crate) fn table(rows: &[Row]) -> String {
             figure(row.erlang),
             ratio(row.limit),
             ratio(row.erlang),
-            row.what.to_owned(),
         ]
     }));
     let wide = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
@@ -72,8 +70,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::new();
     for line in &lines {
         let cells = line.iter().zip(&wide).enumerate().map(|(column, (cell, &wide))| {
-            let is_words = column < 2 || column == HEADINGS.len() - 1;
-            if is_words { format!("{cell:wide$}") } else { format!("{cell:>wide$}") }
+            if column < 2 { format!("{cell:wide$}") } else { format!("{cell:>wide$}") }
         });
         let cells: Vec<String> = cells.collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end()); // a string takes all
@@ -108,5 +105,4 @@ fn digits(number: f64) -> String {
     format!("{number:.places$}")
 }
 
-const HEADINGS: [&str; 8] =
-    ["name", "unit", "pspawn", "limit", "Erlang", "vs limit", "vs Erlang", "what"];
+const HEADINGS: [&str; 7] = ["name", "unit", "pspawn", "limit", "Erlang", "vs limit", "vs Erlang"];

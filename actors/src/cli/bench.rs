@@ -17,7 +17,7 @@ use crate::bench::{
 
 /// Measure how fast it is on this machine, next to what is possible at all, and next to Erlang
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = after_help())]
 pub(crate) struct Bench {
     /// Only this workload; may be given several times
     #[arg(long, value_name = "NAME")]
@@ -147,6 +147,15 @@ impl Watcher for Progress {
     fn ended(&mut self) {
         self.0.inc(1);
     }
+}
+
+/// The names there are, and examples.
+fn after_help() -> String {
+    let wide = workloads().iter().map(|workload| workload.name.len()).max().unwrap_or(0);
+    let lines = workloads()
+        .into_iter()
+        .map(|Workload { name, what, .. }| format!("  {name:wide$}  {what}\n"));
+    format!("Workloads:\n{}\n{EXAMPLES}", lines.collect::<String>())
 }
 
 const EXAMPLES: &str = "\
