@@ -26,6 +26,7 @@
 //! | the same with results as messages: what `pspawn demo` draws | [`mandelbrot`] |
 //! | OS processes that end with their actor; what must not be started by anybody | [`shell`] |
 
+mod bench;
 pub mod cli;
 pub mod counter;
 pub mod echo;

@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use pspawn::Error;
 
 mod attach;
+mod bench;
 mod conformance;
 mod demo;
 mod doctor;
@@ -40,6 +41,9 @@ mod stop;
 pub fn main() -> ExitCode {
     pspawn::init(); // before clap: the arguments of a slave are none of ours
     let Cli { command } = Cli::parse();
+    if let Command::BenchPeer(peer) = command {
+        return bench::peer(&peer); // the limit is measured with nothing of pspawn around it
+    }
     pspawn::run(|| run(command))
 }
 
@@ -65,6 +69,8 @@ pub fn conformance_main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Error> {
     match command {
+        Command::Bench(args) => bench::bench(args).await,
+        Command::BenchPeer(_) => unreachable!("it was looked at before"),
         Command::Demo(args) => signals::unless_asked_to_end(demo::demo(args)).await,
         Command::Doctor(args) => signals::unless_asked_to_end(doctor::doctor(args)).await,
         Command::Start(args) => start::start(args).await,
@@ -111,6 +117,9 @@ struct ConformanceCli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bench(bench::Bench),
+    #[command(hide = true)]
+    BenchPeer(bench::Peer),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
     Start(start::Start),
@@ -133,5 +142,6 @@ Examples:
   pspawn kinds                         what can be started
   pspawn spawn math cube_of '[7]'      start one, print its result
   pspawn stop                          end the pool
+  pspawn bench                         how fast it is here, next to the limit and to Erlang
 
 Exit codes: 0 done, 1 the work failed, 2 usage, 3 could not start or reach the pool.";

@@ -22,8 +22,8 @@ use super::format::{Outcome, Scenario, Trace, TraceOutcome};
 /// An installation of Erlang/OTP.
 #[derive(Clone, Debug)]
 pub struct Erlang {
-    erl: PathBuf,
-    erlc: PathBuf,
+    pub(crate) erl: PathBuf,
+    pub(crate) erlc: PathBuf,
 }
 
 /// A running Erlang node that carries scenarios and traces out.
@@ -114,7 +114,7 @@ impl Erlang {
     /// # Errors
     /// [`OtpError::Io`] and [`OtpError::NotCompiled`]. That it ends at once is told by the first answer.
     pub fn start(&self) -> Result<Otp, OtpError> {
-        let home = Home::new()?;
+        let home = Home::new("pspawn-otp")?;
         let at = &home.0;
         let mut sources = Vec::new();
         for (name, text) in FILES {
@@ -342,13 +342,14 @@ struct Failure {
 
 /// A directory that nobody else may read.
 #[derive(Debug)]
-struct Home(PathBuf);
+pub(crate) struct Home(PathBuf);
 
 impl Home {
-    fn new() -> Result<Home, OtpError> {
+    /// A new one, for what is called so.
+    pub(crate) fn new(what: &str) -> Result<Home, OtpError> {
         let all = env::temp_dir();
         for number in 0..HOMES_MAX {
-            let path = all.join(format!("pspawn-otp.{}.{number}", process::id()));
+            let path = all.join(format!("{what}.{}.{number}", process::id()));
             // One that is there already is another value's, or was left by an OS process of this number.
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Home(path)),
@@ -360,6 +361,10 @@ impl Home {
         }
         let what = format!("make a directory in {}", all.display());
         Err(OtpError::Io { what, source: io::ErrorKind::AlreadyExists.into() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
