@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::term::{At, ExitReason, Fingerprint, Incarnation, Kind, LoadReport, NodeName, Pid, Ref};
 
 /// Which version of this protocol a node speaks; two nodes must agree.
-pub(crate) const PROTOCOL_VERSION: u32 = 3;
+pub(crate) const PROTOCOL_VERSION: u32 = 4;
 
 /// Everything nodes say that is not an actor's message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
