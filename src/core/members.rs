@@ -1,15 +1,16 @@
 //! Members: which nodes are in the pool, in order of joining, and how much each has to do.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::pace::KEEP_ALIVE;
 use crate::term::{At, Incarnation, LoadReport, NodeName};
 
 /// The nodes of a pool, in order of joining: the master first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Members {
     list: Vec<Member>,
+    places: HashMap<NodeName, usize>,
 }
 
 impl Members {
@@ -28,13 +29,14 @@ impl Members {
             return false;
         }
         self.leave(name);
+        self.places.insert(name, self.list.len());
         self.list.push(Member {
             name,
             incarnation,
             at,
             cores,
             report: None,
-            placed: VecDeque::new(),
+            unseen: Unseen::default(),
             turn: 0,
         });
         true
@@ -42,8 +44,9 @@ impl Members {
 
     /// Lets the node go, and everything known of it (P23).
     pub(crate) fn leave(&mut self, name: NodeName) -> Option<Member> {
-        let at = self.list.iter().position(|member| member.name == name)?;
-        Some(self.list.remove(at))
+        let left = self.list.remove(self.place_of(name)?);
+        self.find_places();
+        Some(left)
     }
 
     /// Puts those that are named into the order of their names in `order`, on the places that they have among them (H12:
@@ -57,30 +60,37 @@ impl Members {
         for (at, member) in places.into_iter().zip(moved) {
             self.list[at] = member;
         }
+        self.find_places();
     }
 
-    /// Notes what a member says of itself; false if it is none: a report may be on its way while
-    /// its node leaves, and must not bring it back (in OTP it crashes the pool master, P20).
-    pub(crate) fn report(&mut self, name: NodeName, report: LoadReport, now: Duration) -> bool {
-        match self.get_mut(name) {
-            Some(member) => {
-                member.reported(report, now);
-                true
-            }
-            None => false,
-        }
+    /// Where a member stands in the order of joining.
+    pub(crate) fn place_of(&self, name: NodeName) -> Option<usize> {
+        self.places.get(&name).copied()
     }
 
-    pub(super) fn get_mut(&mut self, name: NodeName) -> Option<&mut Member> {
-        self.list.iter_mut().find(|member| member.name == name)
+    /// The member that stands there.
+    pub(super) fn at(&self, place: usize) -> &Member {
+        &self.list[place]
+    }
+
+    pub(super) fn at_mut(&mut self, place: usize) -> &mut Member {
+        &mut self.list[place]
     }
 
     pub(crate) fn get(&self, name: NodeName) -> Option<&Member> {
-        self.list.iter().find(|member| member.name == name)
+        self.place_of(name).map(|place| &self.list[place])
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
         self.list.iter()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    fn find_places(&mut self) {
+        self.places = self.list.iter().enumerate().map(|(at, member)| (member.name, at)).collect();
     }
 }
 
@@ -95,8 +105,7 @@ pub(crate) struct Member {
     cores: u32,
     /// Its last report, and when that was heard.
     report: Option<(LoadReport, Duration)>,
-    /// When each placement was made that no report has acknowledged, oldest first.
-    placed: VecDeque<Duration>,
+    unseen: Unseen,
     /// Which choice of the pool's fell on it last; 0 is none yet.
     turn: u64,
 }
@@ -105,41 +114,61 @@ impl Member {
     /// Counts a placement, choice number `turn` of the pool, until it shows in a report.
     pub(super) fn place(&mut self, turn: u64, now: Duration) {
         self.turn = turn;
-        self.placed.drain(..self.expired(now));
-        // Sorted even if the caller's time went back: the searches below rely on it.
-        let latest = self.placed.back().copied().unwrap_or_default();
-        self.placed.push_back(now.max(latest));
+        self.unseen.placed(now, self.report.map_or(Duration::ZERO, |(_, heard)| heard));
     }
 
-    /// Takes one placement back: nothing came of it.
-    pub(super) fn cancel(&mut self) {
-        self.placed.pop_back();
+    /// Takes one placement back: nothing came of it. False if there is none.
+    pub(super) fn cancel(&mut self) -> bool {
+        self.unseen.cancel()
     }
 
-    fn reported(&mut self, report: LoadReport, now: Duration) {
+    /// Notes what it says of itself. Answers how many placements are acknowledged by that, and how
+    /// long one of them was on its way, if that was measured.
+    pub(super) fn reported(
+        &mut self,
+        report: LoadReport,
+        now: Duration,
+    ) -> (u64, Option<Duration>) {
         // MB-2: each spawn that the node has accepted since its last report takes one placement
         // off, as it now shows in the node's own counts; never more than there are.
         let before = self.report.map_or(0, |(report, _)| report.accepted);
-        let accepted = usize::try_from(report.accepted.saturating_sub(before));
-        self.placed.drain(..accepted.unwrap_or(usize::MAX).min(self.placed.len()));
+        let seen = self.unseen.seen(report.accepted.saturating_sub(before), now);
         // A peer's figures: whatever is no count of threads must not decide anything.
         let sane = |figure: f32| if figure.is_finite() { figure.max(0.0) } else { 0.0 };
-        let (delayed, foreign) = (sane(report.delayed), sane(report.foreign));
-        self.report = Some((LoadReport { delayed, foreign, ..report }, now));
+        let (delayed, foreign, job) =
+            (sane(report.delayed), sane(report.foreign), sane(report.job));
+        self.report = Some((LoadReport { delayed, foreign, job, ..report }, now));
+        seen
     }
 
-    /// The expected load: everything that runs, wants to run or is about to arrive, for each core.
-    pub(crate) fn load(&self, now: Duration) -> f64 {
-        let reported = self.report.map_or(0.0, |(report, _)| report.work());
-        (reported + self.unacknowledged(now) as f64) / f64::from(self.cores())
+    /// The load that it is known to have, for each core: everything that runs or wants to run by its
+    /// last report, and what is about to arrive. See [`Placement`](super::placement::Placement) for
+    /// what of it will have ended since.
+    pub(super) fn known_load(&self) -> f64 {
+        (self.reported_work() + f64::from(self.unseen.count)) / f64::from(self.cores())
     }
 
-    /// How many placements are on their way, as far as the master knows.
+    /// Everything that ran or wanted to run when it last reported.
+    pub(super) fn reported_work(&self) -> f64 {
+        self.report.map_or(0.0, |(report, _)| report.work())
+    }
+
+    /// Whether something but the node's own work keeps its cores, which no job's end takes away.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.report.is_some_and(|(report, _)| quarters(report.pressure()) > 0.0)
+    }
+
+    /// How many placements are on their way, as far as is known here.
     ///
     /// MB-3: a placement that no report acknowledges is forgotten after [`PLACEMENT_EXPIRES`]: a
     /// node asked for by name counts as one use (P16), though nothing may ever be spawned there.
-    pub(crate) fn unacknowledged(&self, now: Duration) -> usize {
-        self.placed.len() - self.expired(now)
+    pub(crate) fn unacknowledged(&self) -> u32 {
+        self.unseen.count
+    }
+
+    /// Forgets what no report will acknowledge any more; false if there is nothing.
+    pub(super) fn forget_expired(&mut self, now: Duration) -> bool {
+        self.unseen.forget_expired(now)
     }
 
     /// Whether the last report can no longer be trusted to be the node's present state.
@@ -149,8 +178,7 @@ impl Member {
     /// even the keep-alive is that late. A node without any report is not stale, merely new.
     pub(crate) fn is_stale(&self, now: Duration) -> bool {
         let Some((_, heard)) = self.report else { return false };
-        let since = self.placed.partition_point(|&placed| placed < heard);
-        let owed = self.placed.get(since).is_some_and(|&placed| placed + STALE_AFTER < now);
+        let owed = self.unseen.first_since(heard).is_some_and(|at| at + STALE_AFTER < now);
         owed || heard + KEEP_ALIVE + STALE_AFTER < now
     }
 
@@ -167,17 +195,100 @@ impl Member {
     pub(super) fn turn(&self) -> u64 {
         self.turn
     }
+}
 
-    fn expired(&self, now: Duration) -> usize {
-        self.placed.partition_point(|&placed| placed + PLACEMENT_EXPIRES <= now)
+/// Placements that no report has acknowledged.
+#[derive(Clone, Debug, Default)]
+struct Unseen {
+    count: u32,
+    /// Their number by when they were made, oldest first: those of one [`SPAN`] together.
+    spans: VecDeque<(Duration, u32)>,
+    /// How many were ever made, and acknowledged or given up.
+    made: u64,
+    over: u64,
+    /// One that is being timed: its number, and when it was made.
+    timed: Option<(u64, Duration)>,
+}
+
+impl Unseen {
+    fn placed(&mut self, now: Duration, heard: Duration) {
+        self.count += 1;
+        self.made += 1;
+        if self.timed.is_none() {
+            self.timed = Some((self.made, now));
+        }
+        match self.spans.back_mut() {
+            // Sorted even if the caller's time went back.
+            Some((at, count)) if now < *at || (now < *at + SPAN && heard <= *at) => *count += 1,
+            _ => self.spans.push_back((now, 1)),
+        }
+    }
+
+    fn cancel(&mut self) -> bool {
+        let Some((_, count)) = self.spans.back_mut() else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.spans.pop_back();
+        }
+        self.count -= 1;
+        self.made -= 1;
+        self.timed = self.timed.filter(|(number, _)| *number <= self.made);
+        true
+    }
+
+    fn seen(&mut self, accepted: u64, now: Duration) -> (u64, Option<Duration>) {
+        let seen = accepted.min(u64::from(self.count));
+        let mut left = u32::try_from(seen).expect("no more than a u32 counts");
+        self.count -= left;
+        self.over += seen;
+        while let Some((_, count)) = self.spans.front_mut().filter(|_| left > 0) {
+            let taken = left.min(*count);
+            *count -= taken;
+            left -= taken;
+            if *count == 0 {
+                self.spans.pop_front();
+            }
+        }
+        (seen, self.time_over().map(|at| now.saturating_sub(at)))
+    }
+
+    fn forget_expired(&mut self, now: Duration) -> bool {
+        let before = self.count;
+        while let Some((_, count)) =
+            self.spans.front().filter(|(at, _)| *at + PLACEMENT_EXPIRES <= now)
+        {
+            self.count -= count;
+            self.over += u64::from(*count);
+            self.spans.pop_front();
+        }
+        if self.count < before {
+            self.time_over();
+        }
+        self.count < before
+    }
+
+    /// When the one was made that is timed, if it is over.
+    fn time_over(&mut self) -> Option<Duration> {
+        let (_, at) = self.timed.filter(|(number, _)| *number <= self.over)?;
+        self.timed = None;
+        Some(at)
+    }
+
+    fn first_since(&self, heard: Duration) -> Option<Duration> {
+        let since = self.spans.partition_point(|(at, _)| *at < heard);
+        self.spans.get(since).map(|(at, _)| *at)
     }
 }
 
 impl LoadReport {
     /// Everything that runs or wants to run.
     pub(super) fn work(&self) -> f64 {
-        let counted = f64::from(self.runnable) + f64::from(self.running) + f64::from(self.blocking);
-        counted + quarters(self.pressure())
+        f64::from(self.counted()) + quarters(self.pressure())
+    }
+
+    /// The part that is counted rather than estimated.
+    pub(crate) fn counted(&self) -> u32 {
+        self.runnable.saturating_add(self.running).saturating_add(self.blocking)
     }
 
     /// The part that is estimated rather than counted.
@@ -201,10 +312,14 @@ pub(super) const IDLE: LoadReport = LoadReport {
     foreign: 0.0,
     cores: 0,
     accepted: 0,
+    job: 0.0,
 };
 
 /// How long a placement counts that no report acknowledges.
 pub(crate) const PLACEMENT_EXPIRES: Duration = Duration::from_secs(2);
+
+/// Placements within so much time are remembered as made at once.
+const SPAN: Duration = Duration::from_millis(10);
 
 /// How late a report may be that is owed. Chosen by simulation: at an age of half a second the
 /// sorted choice begins to be worse than a choice between two.
@@ -242,60 +357,77 @@ mod tests {
     #[test]
     fn another_life_of_a_name_starts_fresh() {
         let (mut members, a) = one_member();
-        members.report(a, LoadReport { runnable: 9, ..IDLE }, ms(0));
-        members.get_mut(a).unwrap().place(1, ms(1));
+        members.at_mut(0).reported(LoadReport { runnable: 9, ..IDLE }, ms(0));
+        members.at_mut(0).place(1, ms(1));
         assert!(members.join(a, Incarnation(2), 2, None), "MB-1");
         let member = members.get(a).unwrap();
-        assert_eq!((member.load(ms(2)), member.turn(), member.cores()), (0.0, 0, 2));
+        assert_eq!((member.known_load(), member.turn(), member.cores()), (0.0, 0, 2));
         assert_eq!(members.iter().count(), 1);
     }
 
     #[test]
-    fn a_report_of_a_stranger_is_dropped() {
-        let (mut members, _) = one_member();
-        assert!(!members.report(node("x@h"), IDLE, ms(0)), "P20");
-        assert_eq!(names(&members), ["a@h"]);
-    }
-
-    #[test]
     fn accepted_spawns_take_placements_off_and_never_more_than_there_are() {
-        let (mut members, a) = one_member();
+        let (mut members, _) = one_member();
         for turn in 1..=3 {
-            members.get_mut(a).unwrap().place(turn, ms(turn));
+            members.at_mut(0).place(turn, ms(turn));
         }
         for (accepted, left) in [(1, 2), (1, 2), (0, 2), (2, 0), (u64::MAX, 0)] {
-            members.report(a, LoadReport { accepted, ..IDLE }, ms(5));
-            assert_eq!(members.get(a).unwrap().unacknowledged(ms(5)), left, "MB-2");
+            members.at_mut(0).reported(LoadReport { accepted, ..IDLE }, ms(5));
+            assert_eq!(members.at(0).unacknowledged(), left, "MB-2");
         }
     }
 
     #[test]
     fn a_placement_that_nobody_acknowledges_expires() {
-        let (mut members, a) = one_member();
-        let member = members.get_mut(a).unwrap();
+        let (mut members, _) = one_member();
+        let member = members.at_mut(0);
         member.place(1, ms(0));
         member.place(2, ms(500));
-        let left = [ms(1_999), ms(2_000), ms(2_500)].map(|now| member.unacknowledged(now));
+        let left = [ms(1_999), ms(2_000), ms(2_500)].map(|now| {
+            member.forget_expired(now);
+            member.unacknowledged()
+        });
         assert_eq!(left, [2, 1, 0], "MB-3");
+        assert!(!member.cancel(), "none is left to take back");
+    }
+
+    #[test]
+    fn the_time_is_taken_until_a_placement_shows_in_a_report() {
+        let (mut members, _) = one_member();
+        let member = members.at_mut(0);
+        let accepted = |accepted| LoadReport { accepted, ..IDLE };
+        member.place(1, ms(10));
+        member.place(2, ms(12));
+        assert_eq!(member.reported(accepted(0), ms(15)), (0, None));
+        assert_eq!(member.reported(accepted(1), ms(20)), (1, Some(ms(10))));
+        assert_eq!(member.reported(accepted(2), ms(30)), (1, None), "it was not timed");
+        member.place(3, ms(40));
+        member.cancel();
+        member.place(4, ms(50));
+        assert_eq!(member.reported(accepted(3), ms(57)), (1, Some(ms(7))));
     }
 
     #[test]
     fn a_quiet_node_is_believed_until_it_owes_a_report() {
-        let (mut members, a) = one_member();
-        let stale = |members: &Members, now| members.get(a).unwrap().is_stale(now);
-        assert!(!stale(&members, ms(60_000)), "MB-4: new");
-        members.report(a, IDLE, ms(0));
-        assert!(!stale(&members, ms(1_500)), "MB-4: quiet");
-        assert!(stale(&members, ms(1_501)), "MB-4: not even a keep-alive");
-        members.get_mut(a).unwrap().place(1, ms(50));
-        assert!(!stale(&members, ms(550)) && stale(&members, ms(551)), "MB-4: owed");
-        members.report(a, IDLE, ms(600));
-        assert!(!stale(&members, ms(1_500)), "MB-4: heard since");
+        let (mut members, _) = one_member();
+        let member = members.at_mut(0);
+        assert!(!member.is_stale(ms(60_000)), "MB-4: new");
+        member.reported(IDLE, ms(0));
+        assert!(!member.is_stale(ms(1_500)), "MB-4: quiet");
+        assert!(member.is_stale(ms(1_501)), "MB-4: not even a keep-alive");
+        member.place(1, ms(50));
+        assert!(!member.is_stale(ms(550)) && member.is_stale(ms(551)), "MB-4: owed");
+        member.place(2, ms(590));
+        member.reported(IDLE, ms(600));
+        assert!(!member.is_stale(ms(1_500)), "MB-4: heard since");
+        member.place(3, ms(610));
+        assert!(member.is_stale(ms(1_111)), "MB-4: owed again");
     }
 
     #[test]
     fn load_is_all_work_for_each_core_without_the_noise() {
-        let (mut members, a) = one_member();
+        let (mut members, _) = one_member();
+        let member = members.at_mut(0);
         let report = LoadReport {
             runnable: 3,
             running: 2,
@@ -304,23 +436,25 @@ mod tests {
             foreign: 1.25,
             cores: 2,
             accepted: 0,
+            job: 0.0,
         };
-        members.report(a, report, ms(0));
-        members.get_mut(a).unwrap().place(1, ms(1));
-        assert_eq!(members.get(a).unwrap().load(ms(1)), (3.0 + 2.0 + 1.0 + 2.0 + 1.0) / 2.0);
+        member.reported(report, ms(0));
+        member.place(1, ms(1));
+        assert_eq!(member.known_load(), (3.0 + 2.0 + 1.0 + 2.0 + 1.0) / 2.0);
+        assert!(member.is_pressed());
         let noise = LoadReport { delayed: 0.04, foreign: 0.08, cores: 2, accepted: 1, ..report };
         let noise = LoadReport { runnable: 0, running: 0, blocking: 0, ..noise };
-        members.report(a, noise, ms(2));
-        assert_eq!(members.get(a).unwrap().load(ms(2)), 0.0, "MB-5");
+        member.reported(noise, ms(2));
+        assert_eq!((member.known_load(), member.is_pressed()), (0.0, false), "MB-5");
     }
 
     #[test]
     fn a_report_that_makes_no_sense_does_no_harm() {
-        let (mut members, a) = one_member();
-        let (delayed, foreign) = (f32::NAN, f32::NEG_INFINITY);
-        members.report(a, LoadReport { delayed, foreign, ..IDLE }, ms(0));
-        assert_eq!(members.get(a).unwrap().load(ms(0)), 0.0);
-        assert_eq!(members.get(a).unwrap().cores(), 1);
+        let (mut members, _) = one_member();
+        let member = members.at_mut(0);
+        let (delayed, foreign, job) = (f32::NAN, f32::NEG_INFINITY, f32::NAN);
+        member.reported(LoadReport { delayed, foreign, job, ..IDLE }, ms(0));
+        assert_eq!((member.known_load(), member.cores()), (0.0, 1));
     }
 
     fn one_member() -> (Members, NodeName) {

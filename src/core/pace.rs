@@ -7,21 +7,26 @@ use std::time::Duration;
 
 use crate::term::LoadReport;
 
-/// Which report was sent last, and when.
+/// Which report was sent last, and when; and when work was last given here.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     sent: Option<(LoadReport, Duration)>,
+    /// How many spawns were accepted, and when that changed.
+    accepted: (u64, Option<Duration>),
 }
 
 impl Pace {
-    /// Whether to send this report now; if so, it counts as sent.
+    /// Whether to send this report now; if so, it counts as sent. The pool has so many members.
     ///
-    /// PC-1: never sooner than [`GAP_MIN`] after the last one; then at once if something worth
-    /// telling has changed, at [`GAP_CHANGING`] if anything has, at [`KEEP_ALIVE`] in any case.
-    pub(crate) fn due(&mut self, now: Duration, report: &LoadReport) -> bool {
+    /// PC-1: never sooner than the [`gap`](Pace::gap) after the last one; then at once if something
+    /// worth telling has changed, at [`GAP_CHANGING`] if anything has, at [`KEEP_ALIVE`] in any case.
+    pub(crate) fn due(&mut self, now: Duration, report: &LoadReport, members: usize) -> bool {
+        if report.accepted != self.accepted.0 {
+            self.accepted = (report.accepted, Some(now));
+        }
         let due = self.sent.is_none_or(|(sent, at)| {
             let gap = match Change::between(&sent, report) {
-                Change::Telling => GAP_MIN,
+                Change::Telling => self.gap(now, members),
                 Change::Slight => GAP_CHANGING,
                 Change::None => KEEP_ALIVE,
             };
@@ -31,6 +36,21 @@ impl Pace {
             self.sent = Some((*report, now));
         }
         due
+    }
+
+    /// Between two reports, at least; and so often a node looks whether there is something to tell.
+    ///
+    /// PC-2: while the pool gives work to this node it is as short as the master can stand with so
+    /// many members, [`GAP_MEMBER`] for each: what the choice of a node needs to know is old after a
+    /// job's length. Otherwise it is [`GAP_MIN`], also for what actors do among themselves.
+    pub(crate) fn gap(&self, now: Duration, members: usize) -> Duration {
+        let members = u32::try_from(members).unwrap_or(u32::MAX);
+        match self.accepted.1 {
+            Some(at) if now.saturating_sub(at) < BUSY_FOR => {
+                GAP_MEMBER.saturating_mul(members).clamp(GAP_BUSY, GAP_MIN)
+            }
+            _ => GAP_MIN,
+        }
     }
 }
 
@@ -57,8 +77,17 @@ impl Change {
     }
 }
 
-/// Between two reports, at least.
+/// Between two reports of a node that gets no work from the pool, at least.
 pub(crate) const GAP_MIN: Duration = Duration::from_millis(20);
+
+/// Between two reports of one that does, at least.
+const GAP_BUSY: Duration = Duration::from_millis(1);
+
+/// The share of each member in the reports' time: with these the master hears 50,000 a second.
+const GAP_MEMBER: Duration = Duration::from_micros(20);
+
+/// How long after a spawn by placement a node counts as one that gets work.
+const BUSY_FOR: Duration = Duration::from_millis(50);
 
 /// Between two reports while an estimate moves, at most.
 pub(crate) const GAP_CHANGING: Duration = Duration::from_millis(100);
@@ -86,13 +115,8 @@ mod tests {
 
     #[test]
     fn a_change_is_told_at_once_but_not_twice_within_the_gap() {
-        let changes: [fn(&mut LoadReport); 5] = [
-            |r| r.runnable += 1,
-            |r| r.running -= 1,
-            |r| r.blocking += 1,
-            |r| r.accepted += 1,
-            |r| r.foreign += 1.0,
-        ];
+        let changes: [fn(&mut LoadReport); 4] =
+            [|r| r.runnable += 1, |r| r.running -= 1, |r| r.blocking += 1, |r| r.foreign += 1.0];
         for change in changes {
             let before = LoadReport { running: 4, ..IDLE };
             let mut after = before;
@@ -120,11 +144,25 @@ mod tests {
         assert_eq!(due_times(&mut pace, 400..1_050, noise), [] as [u64; 0], "noise");
     }
 
+    #[test]
+    fn while_it_is_given_work_a_node_tells_every_change_as_often_as_the_master_can_hear() {
+        let given = |t| LoadReport { accepted: t / 10, running: (t % 3) as u32, ..IDLE };
+        let mut pace = Pace::default();
+        let sent = due_times(&mut pace, 0..100, given);
+        assert_eq!(sent.len(), 91, "PC-2: from the first that it was given on, each millisecond");
+        let quiet = |t: u64| LoadReport { accepted: 9, running: (t % 3) as u32, ..IDLE };
+        let sent = due_times(&mut pace, 100..200, quiet);
+        assert_eq!(sent.iter().filter(|&&t| t >= 140).count(), 3, "PC-2: no more work: {sent:?}");
+        let now = Duration::from_millis(100);
+        let gaps = [2, 50, 100, 1_000, 5_000].map(|members| pace.gap(now, members).as_millis());
+        assert_eq!(gaps, [1, 1, 2, 20, 20], "PC-2");
+    }
+
     fn due_times(
         pace: &mut Pace,
         millis: std::ops::Range<u64>,
         report: impl Fn(u64) -> LoadReport,
     ) -> Vec<u64> {
-        millis.filter(|&t| pace.due(Duration::from_millis(t), &report(t))).collect()
+        millis.filter(|&t| pace.due(Duration::from_millis(t), &report(t), 4)).collect()
     }
 }

@@ -1,32 +1,93 @@
 //! Placement: which node of the pool is next, and the numbers behind it.
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use super::jobs::Drain;
 use super::members::{IDLE, Member, Members};
+use super::pace::GAP_MIN;
+use super::ranking::Ranking;
 use crate::term::{At, Incarnation, LoadReport, NodeName};
 
 /// The pool's members and the choice among them.
 ///
-/// PL-1: the next node is the one with the least expected load, see [`Member::load`]; of equal
-/// ones the one whose turn is longest ago, so that idle nodes are taken in turn and a pool without
-/// reports goes round from the master on (P15).
+/// PL-1: the next node is the one with the least expected load; of equal ones the one whose turn is
+/// longest ago, so that idle nodes are taken in turn and a pool without reports goes round from the
+/// master on (P15).
 ///
 /// PL-2: of the nodes whose reports are stale only two, drawn at random, may stand for election:
 /// the one that looked best long ago would otherwise take everything until it is heard again.
-#[derive(Debug)]
+///
+/// PL-5: the expected load is what a node last reported and what was placed there since, less the
+/// jobs that will have ended while news of them is on its way ([`Drain`]). Who keeps silent for
+/// longer has nothing to tell: then what it said last stands. How long news takes is measured, and
+/// how long jobs are is what the nodes report.
+///
+/// PL-6: of a report that is much older than a job is long only what stands out counts: most of what
+/// it tells of has ended, and to go by it would be worse than to go by what was placed.
+#[derive(Clone, Debug)]
 pub(crate) struct Placement {
     members: Members,
+    /// One for each member, in their order.
+    standings: Vec<Standing>,
+    /// Those whose load stays what it is, by load and turn.
+    still: Ranking,
+    /// Those whose load is being counted down, by the moment when it is one a core, and turn.
+    draining: Ranking,
+    /// Those of the members that are stale.
+    stale: Vec<usize>,
+    drain: Drain,
+    /// When to look whether the load of which member still has to be counted down.
+    settling: VecDeque<(Duration, usize)>,
+    /// Seconds of jobs, and jobs, that were reported lately: both fade.
+    jobs: (f64, f64),
+    /// How long it takes until a placement shows in a report.
+    news_after: Duration,
+    /// When all members were looked at last.
+    swept: Duration,
     /// How many choices were made.
     turn: u64,
     dice: Dice,
 }
 
+/// How a member takes part in the election.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    how: How,
+    /// When something was heard of it, or placed there.
+    since: Duration,
+    /// Whether it is in the queue of those that settle.
+    queued: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Still(f64),
+    /// Its load is one a core at this moment.
+    Draining(f64),
+    /// Only if it is drawn.
+    Stale(f64),
+}
+
 impl Placement {
     /// A pool without members; the seed decides the draws of PL-2.
     pub(crate) fn new(seed: u64) -> Placement {
-        Placement { members: Members::default(), turn: 0, dice: Dice(seed) }
+        Placement {
+            members: Members::default(),
+            standings: Vec::new(),
+            still: Ranking::default(),
+            draining: Ranking::default(),
+            stale: Vec::new(),
+            drain: Drain::default(),
+            settling: VecDeque::new(),
+            jobs: (0.0, 0.0),
+            news_after: GAP_MIN,
+            swept: Duration::ZERO,
+            turn: 0,
+            dice: Dice(seed),
+        }
     }
 
     /// See [`Members::join`].
@@ -37,38 +98,78 @@ impl Placement {
         cores: u32,
         at: Option<At>,
     ) -> bool {
-        self.members.join(name, incarnation, cores, at)
+        let joined = self.members.join(name, incarnation, cores, at);
+        if joined {
+            self.stand_all();
+        }
+        joined
     }
 
     /// See [`Members::arrange`].
     pub(crate) fn arrange(&mut self, order: &[NodeName]) {
         self.members.arrange(order);
+        self.stand_all();
     }
 
     /// See [`Members::leave`].
     pub(crate) fn leave(&mut self, name: NodeName) -> Option<Member> {
-        self.members.leave(name)
+        let left = self.members.leave(name)?;
+        self.stand_all();
+        Some(left)
     }
 
-    /// See [`Members::report`].
+    /// Notes what a member says of itself; false if it is none: a report may be on its way while
+    /// its node leaves, and must not bring it back (in OTP it crashes the pool master, P20).
     pub(crate) fn report(&mut self, name: NodeName, report: LoadReport, now: Duration) -> bool {
-        self.members.report(name, report, now)
+        let Some(place) = self.members.place_of(name) else { return false };
+        self.go_on_until(now);
+        let before = self.load_at(place);
+        let member = self.members.at_mut(place);
+        let (seen, took) = member.reported(report, now);
+        if let Some(took) = took {
+            self.news_after = (self.news_after * 15 + took.min(NEWS_AFTER_MAX)) / 16;
+        }
+        let job = member.report().map_or(0.0, |(report, _)| report.job);
+        if job > 0.0 && seen > 0 {
+            self.jobs.0 += f64::from(job) * seen as f64;
+            self.jobs.1 += seen as f64;
+            self.drain.set_job(Some(self.jobs.0 / self.jobs.1));
+        }
+        let known = member.known_load();
+        let is_late =
+            self.drain.job().is_some_and(|job| job * LATE < self.news_after.as_secs_f64());
+        let stands_out = known > before + OUTSTANDING;
+        let load = if is_late && !stands_out { before } else { known };
+        if let How::Stale(_) = self.standings[place].how {
+            self.standings[place].how = How::Still(load);
+            self.stale.retain(|other| *other != place);
+        }
+        self.stand(place, load, now);
+        true
     }
 
     /// Chooses a node and counts one use of it (P15); none if the pool is empty.
     pub(crate) fn place(&mut self, now: Duration) -> Option<NodeName> {
-        let chosen = choose(&self.members, &mut self.dice, now)?.name;
+        self.go_on_until(now);
+        let place = self.choose()?;
+        let load = self.load_at(place);
         self.turn += 1;
-        let member = self.members.get_mut(chosen).expect("a choice among members is a member");
+        let member = self.members.at_mut(place);
         member.place(self.turn, now);
-        Some(chosen)
+        let (name, cores) = (member.name, member.cores());
+        self.stand(place, load + 1.0 / f64::from(cores), now);
+        Some(name)
     }
 
     /// Takes one use of the node back: the spawn there failed.
     pub(crate) fn cancel(&mut self, name: NodeName) {
         // Gone in the meantime, perhaps because of the same failure: then its uses are gone too.
-        if let Some(member) = self.members.get_mut(name) {
-            member.cancel();
+        let Some(place) = self.members.place_of(name) else { return };
+        let member = self.members.at_mut(place);
+        if member.cancel() {
+            let one = 1.0 / f64::from(member.cores());
+            let load = (self.load_at(place) - one).max(0.0);
+            self.stand(place, load, self.standings[place].since);
         }
     }
 
@@ -82,32 +183,197 @@ impl Placement {
     }
 
     /// The same with the load that the next choice expects there.
-    pub(crate) fn nodes_and_load(&self, now: Duration) -> Vec<(NodeName, f64)> {
-        self.members.iter().map(|member| (member.name, member.load(now))).collect()
+    pub(crate) fn nodes_and_load(&mut self, now: Duration) -> Vec<(NodeName, f64)> {
+        self.go_on_until(now);
+        let nodes = self.members.iter().enumerate();
+        nodes.map(|(place, member)| (member.name, self.load_at(place))).collect()
     }
 
     /// The load that the next choice expects on a node; none if it is no member.
     #[cfg(test)]
-    pub(crate) fn load_of(&self, name: NodeName, now: Duration) -> Option<f64> {
-        self.members.get(name).map(|member| member.load(now))
+    pub(crate) fn load_of(&mut self, name: NodeName, now: Duration) -> Option<f64> {
+        self.go_on_until(now);
+        self.members.place_of(name).map(|place| self.load_at(place))
     }
 
     /// The numbers behind the next choice, in order of preference.
     ///
     /// PL-3: the first one is what [`Placement::place`] would choose at this moment: also where
     /// chance decides, as the dice are copied and fall alike.
-    pub(crate) fn explain(&self, now: Duration) -> Vec<Reason> {
-        let Some(chosen) = choose(&self.members, &mut self.dice.clone(), now) else {
-            return Vec::new();
-        };
-        let mut members: Vec<&Member> = self.members.iter().collect();
-        members.sort_by(|a, b| {
-            let is_other = |member: &Member| member.name != chosen.name;
-            is_other(a).cmp(&is_other(b)).then_with(|| preference(a, b, now))
+    pub(crate) fn explain(&mut self, now: Duration) -> Vec<Reason> {
+        self.go_on_until(now);
+        let dice = self.dice.clone();
+        let chosen = self.choose();
+        self.dice = dice;
+        let Some(chosen) = chosen else { return Vec::new() };
+        let mut places: Vec<usize> = (0..self.members.len()).collect();
+        places.sort_by(|a, b| {
+            let is_other = |place: &usize| *place != chosen;
+            is_other(a).cmp(&is_other(b)).then_with(|| self.preference(*a, *b))
         });
-        members.into_iter().map(|member| Reason::of(member, now)).collect()
+        places.into_iter().map(|place| self.reason(place, now)).collect()
+    }
+
+    fn reason(&self, place: usize, now: Duration) -> Reason {
+        let member = self.members.at(place);
+        let (report, age) = match member.report() {
+            Some(&(report, heard)) => (report, Some(now.saturating_sub(heard))),
+            None => (IDLE, None),
+        };
+        let load = self.load_at(place);
+        Reason {
+            node: member.name,
+            load,
+            runnable: report.runnable,
+            running: report.running,
+            blocking: report.blocking,
+            delayed: report.delayed,
+            foreign: report.foreign,
+            unacknowledged: member.unacknowledged(),
+            over: (member.known_load() - load) * f64::from(member.cores()),
+            cores: member.cores(),
+            age,
+            stale: matches!(self.standings[place].how, How::Stale(_)),
+        }
+    }
+
+    fn choose(&mut self) -> Option<usize> {
+        let still = self.still.first().map(|(place, _)| place);
+        let draining = self.draining.first().map(|(place, _)| place);
+        let drawn = self.dice.two_of(self.stale.len()).map(|at| at.map(|at| self.stale[at]));
+        let standing = [still, draining].into_iter().chain(drawn).flatten();
+        standing.min_by(|a, b| self.preference(*a, *b))
+    }
+
+    /// PL-1; two that never had a turn stand in order of joining.
+    fn preference(&self, a: usize, b: usize) -> Ordering {
+        let turn = |place| self.members.at(place).turn();
+        let by_load = self.load_at(a).total_cmp(&self.load_at(b));
+        by_load.then_with(|| turn(a).cmp(&turn(b))).then(a.cmp(&b))
+    }
+
+    fn load_at(&self, place: usize) -> f64 {
+        match self.standings[place].how {
+            How::Still(load) | How::Stale(load) => load,
+            How::Draining(moment) => self.drain.left(moment),
+        }
+    }
+
+    /// Gives a member its place in the election, with this load, of which the last was heard or done
+    /// then.
+    fn stand(&mut self, place: usize, load: f64, since: Duration) {
+        let member = self.members.at(place);
+        let turn = member.turn();
+        let standing = &mut self.standings[place];
+        standing.since = since;
+        if let How::Stale(_) = standing.how {
+            standing.how = How::Stale(load); // until it is heard
+        } else if self.drain.job().is_some() && load > 0.0 && !member.is_pressed() {
+            let moment = self.drain.moment(load);
+            standing.how = How::Draining(moment);
+            self.draining.set(place, (moment, turn));
+            self.still.remove(place);
+            if !standing.queued {
+                standing.queued = true;
+                self.settling.push_back((since + self.news_after, place));
+            }
+        } else {
+            standing.how = How::Still(load);
+            self.still.set(place, (load, turn));
+            self.draining.remove(place);
+        }
+    }
+
+    /// Gives all members their places anew: they are others now, or in another order.
+    fn stand_all(&mut self) {
+        let count = self.members.len();
+        (self.still, self.draining) = (Ranking::of(count), Ranking::of(count));
+        self.stale.clear();
+        self.settling.clear();
+        let new = Standing { how: How::Still(0.0), since: Duration::ZERO, queued: false };
+        self.standings = vec![new; count];
+        (0..count).for_each(|place| self.stand_still(place));
+        self.swept = Duration::ZERO; // who is stale is found at the next look
+    }
+
+    /// What was heard of it last, and placed since, is all that there is.
+    fn stand_still(&mut self, place: usize) {
+        let member = self.members.at(place);
+        let (load, turn) = (member.known_load(), member.turn());
+        self.standings[place].how = How::Still(load);
+        self.still.set(place, (load, turn));
+        self.draining.remove(place);
+    }
+
+    /// Brings everything to this moment.
+    fn go_on_until(&mut self, now: Duration) {
+        self.drain.advance(now);
+        while let Some((_, place)) = self.settling.front().copied().filter(|(at, _)| *at <= now) {
+            self.settling.pop_front();
+            self.settle(place, now);
+        }
+        if now < self.swept || now >= self.swept + SWEEP_EVERY {
+            self.sweep(now);
+        }
+    }
+
+    /// News of a member would have come by now: what it said last stands, unless it owes some.
+    fn settle(&mut self, place: usize, now: Duration) {
+        let standing = &mut self.standings[place];
+        standing.queued = false;
+        let How::Draining(moment) = standing.how else { return };
+        let at = standing.since + self.news_after;
+        if at > now {
+            standing.queued = true;
+            self.settling.push_back((at, place));
+        } else if self.members.at(place).unacknowledged() == 0 {
+            self.stand_still(place);
+        } else {
+            let (load, turn) = (self.drain.left(moment), self.members.at(place).turn());
+            standing.how = How::Still(load);
+            self.still.set(place, (load, turn));
+            self.draining.remove(place);
+        }
+    }
+
+    /// Looks at all members for what comes with time alone.
+    fn sweep(&mut self, now: Duration) {
+        let kept = 0.5_f64.powf(now.saturating_sub(self.swept).as_secs_f64());
+        self.jobs = (self.jobs.0 * kept, self.jobs.1 * kept);
+        if self.jobs.1 < 1.0 {
+            self.jobs = (0.0, 0.0);
+            self.drain.set_job(None);
+        }
+        self.swept = now;
+        self.stale.clear();
+        for place in 0..self.members.len() {
+            if self.members.at_mut(place).forget_expired(now) {
+                self.stand_still(place);
+            }
+            let was_stale = matches!(self.standings[place].how, How::Stale(_));
+            if self.members.at(place).is_stale(now) {
+                self.standings[place].how = How::Stale(self.load_at(place));
+                self.still.remove(place);
+                self.draining.remove(place);
+                self.stale.push(place);
+            } else if was_stale {
+                self.stand_still(place);
+            }
+        }
     }
 }
+
+/// At the least, between two looks at all members.
+const SWEEP_EVERY: Duration = Duration::from_millis(25);
+
+/// No news takes longer than this to be waited for.
+const NEWS_AFTER_MAX: Duration = Duration::from_millis(500);
+
+/// News that takes as many job lengths is late (PL-6).
+const LATE: f64 = 8.0;
+
+/// By so much a core must a late report tell of more than is expected to count (PL-6).
+const OUTSTANDING: f64 = 3.0;
 
 /// Why a node stands where it does in the order of preference.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,7 +387,9 @@ pub(crate) struct Reason {
     pub(crate) delayed: f32,
     pub(crate) foreign: f32,
     /// Placed there and in no report yet.
-    pub(crate) unacknowledged: usize,
+    pub(crate) unacknowledged: u32,
+    /// Jobs of these that are expected to be over by now (PL-5), or not there at all (PL-6).
+    pub(crate) over: f64,
     pub(crate) cores: u32,
     /// How old its last report is; none if there is none.
     pub(crate) age: Option<Duration>,
@@ -129,38 +397,24 @@ pub(crate) struct Reason {
     pub(crate) stale: bool,
 }
 
-impl Reason {
-    fn of(member: &Member, now: Duration) -> Reason {
-        let (report, age) = match member.report() {
-            Some(&(report, heard)) => (report, Some(now.saturating_sub(heard))),
-            None => (IDLE, None),
-        };
-        Reason {
-            node: member.name,
-            load: member.load(now),
-            runnable: report.runnable,
-            running: report.running,
-            blocking: report.blocking,
-            delayed: report.delayed,
-            foreign: report.foreign,
-            unacknowledged: member.unacknowledged(now),
-            cores: member.cores(),
-            age,
-            stale: member.is_stale(now),
-        }
-    }
-}
-
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Reason { node, load, runnable, running, blocking, delayed, foreign, .. } = self;
-        let Reason { unacknowledged, cores, .. } = self;
+        let Reason { unacknowledged, over, cores, .. } = self;
         write!(
             f,
             "{node}: load {load:.2} = ({runnable} runnable + {running} running + {blocking} \
-             blocking + {delayed:.2} delayed + {foreign:.2} foreign + {unacknowledged} on the way) \
-             / {cores} cores, "
+             blocking + {delayed:.2} delayed + {foreign:.2} foreign + {unacknowledged} on the way"
         )?;
+        if over.abs() >= 0.005 {
+            let (sign, over) = if *over > 0.0 { ('-', *over) } else { ('+', -over) };
+            write!(
+                f,
+                " {sign} {over:.2} {}",
+                if sign == '-' { "over by now" } else { "expected" }
+            )?;
+        }
+        write!(f, ") / {cores} cores, ")?;
         match self.age {
             Some(age) => write!(f, "heard {} ms ago", age.as_millis())?,
             None => f.write_str("not heard yet")?,
@@ -169,36 +423,23 @@ impl fmt::Display for Reason {
     }
 }
 
-fn choose<'a>(members: &'a Members, dice: &mut Dice, now: Duration) -> Option<&'a Member> {
-    let (stale, fresh): (Vec<_>, Vec<_>) = members.iter().partition(|m| m.is_stale(now));
-    let standing = fresh.into_iter().chain(dice.two_of(&stale));
-    standing.min_by(|a, b| preference(a, b, now))
-}
-
-/// PL-1; two that never had a turn stand in order of joining, as the iterators and the sort above
-/// keep it.
-fn preference(a: &Member, b: &Member, now: Duration) -> Ordering {
-    a.load(now).total_cmp(&b.load(now)).then(a.turn().cmp(&b.turn()))
-}
-
 /// A small seeded generator (splitmix64): the core has no other source of chance, so that every
 /// choice can be replayed.
 #[derive(Clone, Debug)]
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    /// Two different ones, or as many as there are, in their order.
-    fn two_of<'a>(&mut self, all: &[&'a Member]) -> impl Iterator<Item = &'a Member> + use<'a> {
-        let drawn = match all.len() {
+    /// Two different ones of so many, or as many as there are.
+    fn two_of(&mut self, count: usize) -> [Option<usize>; 2] {
+        match count {
             0 => [None, None],
-            1 => [Some(all[0]), None],
+            1 => [Some(0), None],
             count => {
                 let first = self.below(count);
                 let second = (first + 1 + self.below(count - 1)) % count;
-                [Some(all[first.min(second)]), Some(all[first.max(second)])]
+                [Some(first), Some(second)]
             }
-        };
-        drawn.into_iter().flatten()
+        }
     }
 
     fn below(&mut self, end: usize) -> usize {
@@ -206,7 +447,7 @@ impl Dice {
         usize::try_from(self.roll() % end as u64).expect("less than a usize")
     }
 
-    fn roll(&mut self) -> u64 {
+    pub(super) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -260,19 +501,19 @@ mod tests {
     #[test]
     fn a_choice_counts_until_it_is_reported_cancelled_or_expired() {
         let mut placement = pool(&[1]);
-        let on_the_way = |placement: &Placement, now| placement.explain(now)[0].unacknowledged;
+        let on_the_way = |placement: &mut Placement, now| placement.explain(now)[0].unacknowledged;
         for at in [0, 1, 2] {
             placement.place(ms(at));
         }
-        assert_eq!(on_the_way(&placement, ms(2)), 3);
+        assert_eq!(on_the_way(&mut placement, ms(2)), 3);
         placement.report(node(0), idle(1), ms(3));
-        assert_eq!(on_the_way(&placement, ms(3)), 2, "MB-2");
+        assert_eq!(on_the_way(&mut placement, ms(3)), 2, "MB-2");
         placement.cancel(node(0));
-        assert_eq!(on_the_way(&placement, ms(3)), 1);
-        assert_eq!(on_the_way(&placement, ms(3) + PLACEMENT_EXPIRES), 0, "MB-3");
+        assert_eq!(on_the_way(&mut placement, ms(3)), 1);
+        assert_eq!(on_the_way(&mut placement, ms(3) + PLACEMENT_EXPIRES), 0, "MB-3");
         placement.cancel(node(0));
         placement.cancel(node(0));
-        assert_eq!(on_the_way(&placement, ms(3)), 0, "never below none");
+        assert_eq!(on_the_way(&mut placement, ms(3)), 0, "never below none");
     }
 
     #[test]
@@ -336,18 +577,6 @@ mod tests {
         );
     }
 
-    #[test]
-    fn jobs_respond_faster_than_round_robin_and_almost_as_fast_as_with_true_loads() {
-        let jobs = simulation::jobs(20_000);
-        let round_robin = simulation::mean_response(&jobs, simulation::Policy::RoundRobin(0));
-        let oracle = simulation::mean_response(&jobs, simulation::Policy::Oracle(0));
-        let mut placement = pool(&[simulation::CORES as u32; simulation::NODES]);
-        let ours = simulation::mean_response(&jobs, simulation::Policy::Ours(&mut placement));
-        let means = format!("round robin {round_robin:.4}, ours {ours:.4}, oracle {oracle:.4}");
-        assert!(ours < round_robin * 0.9, "{means}");
-        assert!(ours < oracle * 1.1, "{means}");
-    }
-
     proptest! {
         #[test]
         fn whatever_happens_a_choice_is_a_member_and_is_what_was_explained(
@@ -379,7 +608,7 @@ mod tests {
                 let nodes = placement.nodes();
                 prop_assert_eq!(placement.explain(now).len(), nodes.len());
                 for (_, load) in placement.nodes_and_load(now) {
-                    prop_assert!(load.is_finite() && load >= 0.0);
+                    prop_assert!(load.is_finite() && load >= 0.0, "{load}");
                 }
             }
             let end = latest + PLACEMENT_EXPIRES;
@@ -394,7 +623,7 @@ mod tests {
         ) {
             let shares = shares(&mut pool(&vec![4; nodes]), choices, gap);
             let (min, max) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
-            prop_assert!(max - min <= 1, "PL-1: {:?}", shares);
+            prop_assert!(max - min <= 2, "PL-1, MB-3 forgets several at once: {:?}", shares);
         }
 
         #[test]
@@ -467,15 +696,9 @@ mod tests {
     fn any_report() -> impl Strategy<Value = LoadReport> {
         let counts = any::<(u32, u32, u32, u32, u64)>();
         let few = (0..9_u32, 0..9_u32, 0..9_u32, 0..9_u32, 0..40_u64);
-        (prop_oneof![counts, few], any::<f32>(), any::<f32>()).prop_map(
-            |((runnable, running, blocking, cores, accepted), delayed, foreign)| LoadReport {
-                runnable,
-                running,
-                blocking,
-                delayed,
-                foreign,
-                cores,
-                accepted,
+        (prop_oneof![counts, few], any::<[f32; 3]>()).prop_map(
+            |((runnable, running, blocking, cores, accepted), [delayed, foreign, job])| {
+                LoadReport { runnable, running, blocking, delayed, foreign, cores, accepted, job }
             },
         )
     }
@@ -508,122 +731,5 @@ mod tests {
 
     fn ms(number: u64) -> Duration {
         Duration::from_millis(number)
-    }
-
-    /// Nodes that share their cores equally among their jobs, and jobs that arrive at random; no
-    /// noise, no network. All policies get the same jobs.
-    mod simulation {
-        use super::*;
-
-        pub(super) const NODES: usize = 8;
-        pub(super) const CORES: usize = 4;
-        const WORK_MEAN: f64 = 0.2;
-        const UTILISATION: f64 = 0.8;
-        const REPORT_EVERY: f64 = 0.1;
-
-        pub(super) enum Policy<'a> {
-            RoundRobin(usize),
-            Ours(&'a mut Placement),
-            /// Sees how many jobs each node has at this moment; ties by rotation.
-            Oracle(usize),
-        }
-
-        /// When each job arrives and how long it would take alone, in seconds.
-        pub(super) fn jobs(count: usize) -> Vec<(f64, f64)> {
-            let mut dice = Dice(7);
-            let mut exponential = |mean: f64| -> f64 {
-                let uniform = (dice.roll() >> 11) as f64 / (1_u64 << 53) as f64;
-                -mean * (1.0 - uniform).ln()
-            };
-            let gap_mean = WORK_MEAN / (UTILISATION * (NODES * CORES) as f64);
-            let mut arrival = 0.0;
-            let job = |_| {
-                arrival += exponential(gap_mean);
-                (arrival, exponential(WORK_MEAN))
-            };
-            (0..count).map(job).collect()
-        }
-
-        pub(super) fn mean_response(jobs: &[(f64, f64)], mut policy: Policy) -> f64 {
-            let mut nodes: Vec<Node> = (0..NODES).map(|_| Node::default()).collect();
-            let names: Vec<NodeName> = (0..NODES).map(node).collect();
-            let mut report_at = 0.0;
-            for &(arrival, work) in jobs {
-                while report_at <= arrival {
-                    if let Policy::Ours(placement) = &mut policy {
-                        for (&name, node) in names.iter().zip(&mut nodes) {
-                            node.run_until(report_at);
-                            let report = node.report();
-                            placement.report(name, report, Duration::from_secs_f64(report_at));
-                        }
-                    }
-                    report_at += REPORT_EVERY;
-                }
-                nodes.iter_mut().for_each(|node| node.run_until(arrival));
-                let at = match &mut policy {
-                    Policy::RoundRobin(turn) => {
-                        *turn += 1;
-                        *turn % NODES
-                    }
-                    Policy::Ours(placement) => {
-                        let chosen = placement.place(Duration::from_secs_f64(arrival)).unwrap();
-                        names.iter().position(|&name| name == chosen).unwrap()
-                    }
-                    Policy::Oracle(turn) => {
-                        let in_turn = (1..=NODES).map(|step| (*turn + step) % NODES);
-                        *turn = in_turn.min_by_key(|&at| nodes[at].jobs.len()).unwrap();
-                        *turn
-                    }
-                };
-                nodes[at].jobs.push(Job { arrival, left: work });
-                nodes[at].accepted += 1;
-            }
-            nodes.iter_mut().for_each(|node| node.run_until(f64::INFINITY));
-            nodes.iter().map(|node| node.responses).sum::<f64>() / jobs.len() as f64
-        }
-
-        #[derive(Default)]
-        struct Node {
-            jobs: Vec<Job>,
-            time: f64,
-            accepted: u64,
-            /// The sum over all jobs that have ended.
-            responses: f64,
-        }
-
-        struct Job {
-            arrival: f64,
-            left: f64,
-        }
-
-        impl Node {
-            fn run_until(&mut self, end: f64) {
-                while !self.jobs.is_empty() {
-                    let speed = (CORES as f64 / self.jobs.len() as f64).min(1.0);
-                    let shortest = self.jobs.iter().map(|job| job.left).fold(f64::MAX, f64::min);
-                    let next = (self.time + shortest / speed).min(end);
-                    // At the next end of a job its own share is exact; rounding must not keep it.
-                    let done = if next < end { shortest } else { (end - self.time) * speed };
-                    self.time = next;
-                    self.jobs.iter_mut().for_each(|job| job.left -= done);
-                    for job in self.jobs.extract_if(.., |job| job.left <= 0.0) {
-                        self.responses += next - job.arrival;
-                    }
-                    if next >= end {
-                        break;
-                    }
-                }
-                self.time = end;
-            }
-
-            fn report(&self) -> LoadReport {
-                let running = self.jobs.len().min(CORES);
-                LoadReport {
-                    runnable: (self.jobs.len() - running) as u32,
-                    running: running as u32,
-                    ..idle(self.accepted)
-                }
-            }
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use crate::core::jobs::JobLength;
 use crate::term::LoadReport;
 
 /// What an arbiter has to do: actors that wait for it, and the one that it runs.
@@ -110,6 +111,7 @@ pub(crate) struct Sampler {
     queues: Vec<Arc<RunQueue>>,
     blocking: Arc<Blocking>,
     cores: u32,
+    jobs: JobLength,
     os: OsLoad,
     /// When to ask the OS again.
     os_due: Duration,
@@ -121,7 +123,7 @@ impl Sampler {
         // Honours the affinity mask and the quota of the cgroup.
         let cores = available_parallelism().map_or(1, |cores| clamped(cores.get()));
         let os = OsLoad::new(f64::from(cores) / f64::from(host_cores().unwrap_or(cores)));
-        Sampler { queues, blocking, cores, os, os_due: Duration::ZERO }
+        Sampler { queues, blocking, cores, jobs: JobLength::default(), os, os_due: Duration::ZERO }
     }
 
     /// The load at this moment. Counters are read each time, files only when they are due.
@@ -137,7 +139,7 @@ impl Sampler {
         let sum = |figure: fn(&RunQueue) -> u32| {
             self.queues.iter().fold(0, |sum: u32, queue| sum.saturating_add(figure(queue)))
         };
-        LoadReport {
+        let mut report = LoadReport {
             runnable: sum(RunQueue::len),
             running: sum(RunQueue::running),
             blocking: self.blocking.len(),
@@ -145,7 +147,11 @@ impl Sampler {
             foreign: self.os.foreign.value as f32,
             cores: self.cores,
             accepted,
-        }
+            job: 0.0,
+        };
+        self.jobs.look(now, report.counted(), self.cores, accepted);
+        report.job = self.jobs.seconds();
+        report
     }
 }
 

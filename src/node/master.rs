@@ -18,11 +18,11 @@ use super::answer::Return;
 use super::launch::{Gone, Plan, Running, launch};
 use super::load::Sampler;
 use super::role::RoleEvent;
-use super::slave::SAMPLE_EVERY;
 use super::tls::Pin;
 use super::ways::{Place, Ways, ways};
 use super::{Node, Outcome};
 use crate::core::differences::{differences, in_a_line};
+use crate::core::pace::Pace;
 use crate::core::placement::Placement;
 use crate::launcher::{HostFailure, StartFault, StartStep};
 use crate::term::{At, Fingerprint, NodeName};
@@ -33,6 +33,7 @@ use crate::wire::{Answer, Control, MemberInfo, Query};
 pub(crate) struct Master {
     node: Arc<Node>,
     sampler: Sampler,
+    pace: Pace,
     placement: Placement,
     /// Nodes that are connected, members or not.
     up: HashMap<NodeName, Peer>,
@@ -73,6 +74,7 @@ impl Master {
         Master {
             node,
             sampler,
+            pace: Pace::default(),
             placement,
             up: HashMap::new(),
             own_ips: BTreeSet::new(),
@@ -126,18 +128,22 @@ impl Master {
         }
     }
 
-    fn report_own_load(&mut self) {
+    fn report_own_load(&mut self, ctx: &mut Context<Self>) {
         self.node.look_at_clock();
         self.node.log_refusals();
         let now = self.node.now();
+        let members = self.node.peers().known();
         let report = self.sampler.sample(now, self.node.accepted());
-        self.placement.report(self.node.name, report, now);
+        // PL-4: the master knows of itself what it knows of the others, and no sooner: jobs shorter
+        // than the time between two reports would all be its own otherwise.
+        if self.pace.due(now, &report, members) {
+            self.placement.report(self.node.name, report, now);
+        }
+        ctx.run_later(self.pace.gap(now, members), Master::report_own_load);
     }
 
     fn asked(&mut self, query: Query, to: Return, ctx: &mut Context<Self>) {
         let answer = match query {
-            // PL-4: the master knows of itself what it knows of the others, and no sooner: jobs shorter
-            // than the time between two reports would all be its own otherwise.
             Query::Place => Answer::Placed(self.placement.place(self.node.now())),
             Query::Unplace(node) => {
                 self.placement.cancel(node);
@@ -306,8 +312,7 @@ impl Actor for Master {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.report_own_load();
-        ctx.run_interval(SAMPLE_EVERY, |master, _| master.report_own_load());
+        self.report_own_load(ctx);
     }
 }
 

@@ -118,6 +118,11 @@ impl Peers {
         lock(&self.0).places.contains_key(&node)
     }
 
+    /// How many nodes somebody has said the place of: about as many as the pool has members.
+    pub(crate) fn known(&self) -> usize {
+        lock(&self.0).places.len()
+    }
+
     /// Whether a node of another host may get to this one, as far as is known here.
     pub(crate) fn is_reached_from_afar(&self, node: NodeName) -> bool {
         lock(&self.0).places.get(&node).is_some_and(|place| !place.at.remote.is_empty())

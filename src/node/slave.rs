@@ -30,17 +30,18 @@ impl Slave {
         self.node.peers().master()
     }
 
-    fn report(&mut self) {
+    fn report(&mut self, ctx: &mut Context<Self>) {
         self.node.look_at_clock();
         self.node.log_refusals();
         let now = self.node.now();
-        let Some(link) = self.master().and_then(|master| self.node.peers().get(master)) else {
-            return;
-        };
-        let report = self.sampler.sample(now, self.node.accepted());
-        if self.pace.due(now, &report) {
-            link.push_urgent(&Control::Load(report));
+        let members = self.node.peers().known();
+        if let Some(link) = self.master().and_then(|master| self.node.peers().get(master)) {
+            let report = self.sampler.sample(now, self.node.accepted());
+            if self.pace.due(now, &report, members) {
+                link.push_urgent(&Control::Load(report));
+            }
         }
+        ctx.run_later(self.pace.gap(now, members), Slave::report);
     }
 
     /// SL-1: a slave does not outlive its connection to the master, in whatever way that broke (S6).
@@ -98,7 +99,7 @@ impl Actor for Slave {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(SAMPLE_EVERY, |slave, _| slave.report());
+        self.report(ctx);
     }
 }
 
@@ -138,6 +139,3 @@ impl Handler<RoleEvent> for Slave {
         }
     }
 }
-
-/// How often a slave looks at its load. It tells it when it has changed.
-pub(crate) const SAMPLE_EVERY: std::time::Duration = std::time::Duration::from_millis(20);

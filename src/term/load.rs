@@ -19,4 +19,6 @@ pub(crate) struct LoadReport {
     pub(crate) cores: u32,
     /// Spawns by placement that the node has accepted since it came up.
     pub(crate) accepted: u64,
+    /// How long such a job keeps a core, in seconds, in the mean; 0 if too few have ended lately.
+    pub(crate) job: f32,
 }

@@ -89,6 +89,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         foreign: 0.0,
         cores: 4,
         accepted: 6,
+        job: 0.25,
     };
     let member = MemberInfo {
         node: a,
