@@ -187,13 +187,14 @@ where
         cell.push_parcel(Parcel::message(tag, &mut Some(message)));
         return Ok(());
     }
-    let link = way_to(node, to)?;
     let (life, head) = match to {
         To::Pid(pid) => (Some(pid.incarnation()), Head::Message { to: pid.number(), kind: tag }),
         To::Name(name, _) => (None, Head::Named { name, kind: tag }),
     };
-    link.push(life, current_number(), head, |out| encode(&message, out))
-        .map_err(|why| SendError::not_put(pid_of(to), why))
+    let push =
+        |link: &Arc<Link>| link.push(life, current_number(), head, |out| encode(&message, out));
+    let pushed = node.with_link_to(to.node(), push).unwrap_or(Err(PushError::Lost));
+    pushed.map_err(|why| SendError::not_put(pid_of(to), why))
 }
 
 /// Waits until a message to an actor or function process can go on its way at once.
@@ -256,17 +257,17 @@ fn ask_there<R>(
     tag: u32,
     write: impl FnOnce(&mut Draft) -> Result<(), rmp_serde::encode::Error>,
 ) -> Request<R> {
-    let link = match way_to(node, &to.into()) {
-        Ok(link) => link,
-        Err(why) => return Request::failed(why),
+    let put = |link: &Arc<Link>| {
+        let request = Request::open(node, Some(link), to);
+        let State::Numbered { question, .. } = request.state else { return request };
+        let head = Head::Request { to: to.number(), kind: tag, question };
+        match link.push(Some(to.incarnation()), current_number(), head, write) {
+            Ok(()) => request,
+            Err(why) => Request::failed(SendError::not_put(to, why)), // and the request closes the question
+        }
     };
-    let request = Request::open(node, Some(&link), to);
-    let State::Numbered { question, .. } = request.state else { return request };
-    let head = Head::Request { to: to.number(), kind: tag, question };
-    match link.push(Some(to.incarnation()), current_number(), head, write) {
-        Ok(()) => request,
-        Err(why) => Request::failed(SendError::not_put(to, why)), // and the request closes the question
-    }
+    let no_way = |_| Request::failed(SendError::not_put(to, PushError::Lost));
+    node.with_link_to(to.node(), put).unwrap_or_else(no_way)
 }
 
 fn way_to(node: &Arc<Node>, to: &To) -> Result<Arc<Link>, SendError> {

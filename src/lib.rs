@@ -141,11 +141,11 @@ pub mod __private {
     }
 
     /// And back.
-    pub fn decode_args<T>(args: &[u8]) -> Result<T, String>
+    pub fn decode_args<T>(seat: &Seat, args: &[u8]) -> Result<T, String>
     where
         T: serde::de::DeserializeOwned + 'static,
     {
-        crate::node::inbox::decode_args(args)
+        seat.at_home(|| crate::node::inbox::decode_args(args))
     }
 
     /// What is wrong with the arguments for an actor.

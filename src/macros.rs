@@ -63,7 +63,7 @@ macro_rules! remote_actor {
                 args: &[u8],
                 seat: $crate::__private::Seat,
             ) -> $crate::__private::Started {
-                match $crate::__private::decode_args::<($($type,)*)>(args) {
+                match $crate::__private::decode_args::<($($type,)*)>(&seat, args) {
                     ::std::result::Result::Ok(($($param,)*)) => {
                         ::std::result::Result::Ok($crate::__private::host::<$actor>(seat, $crate::__args!(value $($param),*)))
                     }

@@ -924,7 +924,7 @@ where
     F: ProcessFn<Args>,
     Args: DeserializeOwned + Send + 'static,
 {
-    let args: Args = match decode_args(args) {
+    let args: Args = match seat.at_home(|| decode_args(args)) {
         Ok(args) => args,
         Err(why) => return Err(Box::new((seat, format!("{why}; expected {}", params::<Args>())))),
     };

@@ -30,9 +30,14 @@ pub(crate) fn decode_at<T: DeserializeOwned>(node: &Arc<Node>, bytes: &Bytes) ->
 
 /// The same of bytes that nothing can share.
 pub(crate) fn decode_in<T: DeserializeOwned>(node: &Arc<Node>, bytes: &[u8]) -> Result<T, String> {
+    decoding_at(node, || decode(bytes))
+}
+
+/// Runs what decodes something that has come to this node.
+pub(crate) fn decoding_at<R>(node: &Arc<Node>, decode: impl FnOnce() -> R) -> R {
     let before = DECODING.replace(Some(node.clone()));
     let _restore = Restore(before); // also if a value's own code panics
-    decode(bytes)
+    decode()
 }
 
 struct Restore(Option<Arc<Node>>);

@@ -39,6 +39,8 @@ pub(crate) struct Link {
     out: Mutex<Out>,
     written: Notify,
     drained: Notify,
+    /// As its phase says, for who does not want to wait for that.
+    is_lost: AtomicBool,
     /// The socket that it goes over; none while it is being made, and if it goes over something else.
     socket: OnceLock<(Weak<Sockets>, Weak<Socket>)>,
     /// When something was last heard, in milliseconds of the node's clock.
@@ -167,6 +169,7 @@ impl Link {
             }),
             written: Notify::new(),
             drained: Notify::new(),
+            is_lost: AtomicBool::new(false),
             socket: OnceLock::new(),
             heard: AtomicU64::new(millis(now)),
             visible: AtomicBool::new(false),
@@ -564,6 +567,7 @@ impl Link {
     pub(crate) fn set_lost(&self) -> bool {
         let mut out = lock(&self.out);
         let before = std::mem::replace(&mut out.phase, Phase::Lost);
+        self.is_lost.store(true, Ordering::Release);
         out.urgent = Draft::default();
         out.data = Draft::default();
         out.lane.clear();
@@ -585,6 +589,11 @@ impl Link {
 
     pub(crate) fn phase(&self) -> Phase {
         lock(&self.out).phase
+    }
+
+    /// Whether it is lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Acquire)
     }
 
     pub(crate) fn hear(&self, now: Duration) {

@@ -1,5 +1,6 @@
 //! Connections from the node's side: found or made, brought up, lost.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +34,29 @@ impl Node {
             self.on_io(async move { connection::dial(node, dialed, place).await });
         }
         Ok(link)
+    }
+
+    /// Does something with the connection to `peer`. A thread sends over the same one again and again: that is found
+    /// without a look into the table that all share.
+    ///
+    /// # Errors
+    /// Nobody has said where that node is.
+    pub(crate) fn with_link_to<R>(
+        self: &Arc<Self>,
+        peer: NodeName,
+        act: impl FnOnce(&Arc<Link>) -> R,
+    ) -> Result<R, Nowhere> {
+        // Where another node has taken the place of one that has ended, all connections of that are lost.
+        let me = Arc::as_ptr(self).addr();
+        let known =
+            LAST.take().filter(|(of, link)| *of == me && link.peer == peer && !link.is_lost());
+        let link = match known {
+            Some((_, link)) => link,
+            None => self.link_to(peer)?,
+        };
+        let result = act(&link);
+        LAST.set(Some((me, link)));
+        Ok(result)
     }
 
     /// Calls the master back, as a slave does once it is up: at one of its addresses, or else through
@@ -203,4 +227,9 @@ impl Node {
             Err(why) => unreachable!("a frame of our own making: {why}"),
         }
     }
+}
+
+thread_local! {
+    /// The connection that this thread used last, and whose it is.
+    static LAST: Cell<Option<(usize, Arc<Link>)>> = const { Cell::new(None) };
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Node;
+use super::ambient::decoding_at;
 use super::answer::{Asker, Return};
 use super::cell::{Cell, Mailbox};
 use super::link::Link;
@@ -71,6 +72,14 @@ pub(crate) fn birth_is_late() -> bool {
 }
 
 impl Seat {
+    /// Decodes something of which addresses belong to this node.
+    pub(crate) fn at_home<R>(&self, decode: impl FnOnce() -> R) -> R {
+        match &self.0 {
+            Some(terms) => decoding_at(&terms.node, decode),
+            None => decode(),
+        }
+    }
+
     pub(crate) fn new(terms: Terms) -> Seat {
         Seat(Some(terms))
     }

@@ -17,7 +17,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg
 use super::Node;
 use super::cell::lock;
 use super::incoming::Incoming;
-use super::link::{Link, Outgoing, Phase};
+use super::link::{Link, Outgoing};
 use super::sockets::Sockets;
 
 /// The socket of a connection that is up.
@@ -104,7 +104,7 @@ impl Socket {
                 }
             };
             // Nothing is heard of a node after its loss: another life of it may be connected by now.
-            if self.link.phase() == Phase::Lost {
+            if self.link.is_lost() {
                 self.end(&mut reading, sockets, "lost already");
                 return true;
             }

@@ -137,8 +137,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     frame_type(&mut numbered, 0, tag_named("Inc"));
     samples.extend([
         ("Type", numbered.own),
-        ("Long", [&piece_head(Some(3), 2)[..], &[0x01, 0x03]].concat()),
-        ("More", [&piece_head(None, 1)[..], &[0x05]].concat()),
+        ("Long", [&piece_head(Some(4), 2)[..], &[0x01, 0x03]].concat()),
+        ("More", [&piece_head(None, 2)[..], &[0x00, 0x05]].concat()),
         ("Message", push(Head::Message { to: 3, kind: 0 }, &5.into())),
         ("Request", push(Head::Request { to: 3, kind: 0, question: 9 }, &5.into())),
         ("Reply", push(Head::Reply { question: 9 }, &12.into())),

@@ -5,9 +5,9 @@ use std::io;
 use std::time::Instant;
 
 use actix::MessageResult;
-use bytes::Bytes;
-use pspawn::Error;
+
 use pspawn::prelude::*;
+use pspawn::{Error, Payload};
 
 use super::erlang::Nodes;
 use super::limit::{Client, Server, decode};
@@ -55,7 +55,7 @@ pub(super) fn workloads() -> [Workload; 3] {
 #[rtype(result = "Ask")]
 pub(super) struct Ask {
     seq: u64,
-    data: Bytes,
+    data: Payload,
 }
 
 // pspawn
@@ -119,7 +119,7 @@ async fn asker(ctx: Ctx, teller: Pid, echo: RemoteAddr<Echo>) {
 }
 
 pub(super) async fn ask(echo: &RemoteAddr<Echo>, seq: u64) {
-    let data = Bytes::from_static(&DATA);
+    let data = Payload::from(&DATA[..]);
     let answer = echo.send(Ask { seq, data }).within(Duration::from_secs(60)).await;
     assert_eq!(answer.expect("it is answered").seq, seq);
 }

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
+use pspawn::Payload;
 use pspawn::prelude::*;
 
 use super::ask::{Echo, ask};
@@ -106,7 +106,7 @@ remote_actor!(Slow as "bench_slow", new() = Slow::default(), handles[Blob, Peak]
 
 /// Sends as fast as it may, and gives the MiB that it took, on whichever side it is more.
 async fn flood_bytes(_: Ctx, slow: RemoteAddr<Slow>, _: RemoteAddr<Echo>, effort: Effort) -> f64 {
-    let data = Bytes::from_static(&[7; 64]);
+    let data = Payload::from(&[7; 64][..]);
     let before = resident_bytes().expect("Linux tells");
     let mut peak = 0;
     for seq in 0..effort.flood {
@@ -150,7 +150,7 @@ async fn ask_beside_transfer(
 
 /// Sends so many messages of 1 MiB, and ends when all have come.
 async fn send_much(_: Ctx, sink: RemoteAddr<Sink>, count: u64) {
-    let data = Bytes::from(vec![7; 1 << 20]);
+    let data = Payload::from(vec![7; 1 << 20]);
     for seq in 0..count {
         sink.do_send(Blob { seq, data: data.clone() });
         yield_now().await;

@@ -4,9 +4,8 @@ use std::convert::Infallible;
 use std::fmt::{self, Display, Write};
 use std::time::Instant;
 
-use bytes::Bytes;
-use pspawn::Error;
 use pspawn::prelude::*;
+use pspawn::{Error, Payload};
 use serde_json::{Value, json};
 
 use super::measure::{Effort, median};
@@ -136,7 +135,7 @@ async fn crowd(ctx: Ctx, count: u64) -> Vec<RemoteAddr<Sink>> {
 
 /// Sends to each in turn: microseconds a message.
 async fn spread(_: Ctx, sinks: Vec<RemoteAddr<Sink>>, effort: Effort) -> f64 {
-    let data = Bytes::from_static(&[7; 64]);
+    let data = Payload::from(&[7; 64][..]);
     let spent = effort.spend(async |count| {
         let begin = Instant::now();
         for (seq, sink) in (0..count).zip(sinks.iter().cycle()) {

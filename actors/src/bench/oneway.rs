@@ -8,9 +8,8 @@ use std::io;
 use std::time::Instant;
 
 use actix::MessageResult;
-use bytes::Bytes;
-use pspawn::Error;
 use pspawn::prelude::*;
+use pspawn::{Error, Payload};
 
 use super::erlang::Nodes;
 use super::limit::{Client, Server, decode};
@@ -61,7 +60,7 @@ pub(super) fn workloads() -> [Workload; 4] {
 #[rtype(result = "()")]
 pub(super) struct Blob {
     pub(super) seq: u64,
-    pub(super) data: Bytes,
+    pub(super) data: Payload,
 }
 
 /// Is answered with what has come so far.
@@ -125,7 +124,7 @@ remote_actor!(Sink as "bench_sink", new() = Sink::default(), handles[Blob, Sum])
 
 /// The process that sends them, and gives how many a second it were.
 async fn source(_: Ctx, sink: RemoteAddr<Sink>, size: usize, effort: Effort) -> f64 {
-    let data = Bytes::from(vec![7; size]);
+    let data = Payload::from(vec![7; size]);
     let spent = effort.spend(async |count| {
         let mut sent = Total::default();
         let begin = Instant::now();
