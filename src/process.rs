@@ -1,42 +1,39 @@
 //! Function processes: an `async fn` with a mailbox, in Erlang's style, and the same mailbox for plain
 //! async code.
 
-use std::any::{Any, type_name};
+mod mailbox;
+
+use std::any::type_name;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::mem::take;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{Either, Map, select};
-use futures::task::AtomicWaker;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::mailbox::{Letters, Opened, Shown, content_of, is_down_of, letters, open, spread};
 use crate::actor::Spawnable;
 use crate::addr::{RemoteAddr, ready, tell};
-use crate::core::flow::Word;
-use crate::core::life::Notice;
+#[cfg(doc)]
 use crate::message::{Down, Exited, NodeDown, NodeUp};
 use crate::node::Node;
-use crate::node::ambient::{decode_at, decode_in};
 use crate::node::answer::Asker;
-use crate::node::batch::Batch;
 use crate::node::cell::{Cell, Mailbox, lock, must_yield};
-use crate::node::inbox::{Queue, decode_args, log_dropped};
+use crate::node::inbox::decode_args;
 use crate::node::letter::{Content, Letter};
 use crate::node::names::NameError;
-use crate::node::parcel::{Parcel, Put, RunOf};
 use crate::node::registry::Started;
 use crate::node::seat::{Awaited, Seat};
 use crate::node::stage::{Body, Stage};
 use crate::pool::{Parent, Pool, Running, Spawn, SpawnError, Ties, Watches};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
-use crate::wire::{Fault, Signal, Up, sharing, short_name, tag_of};
+use crate::wire::{Up, short_name};
 
 /// A process from its own point of view: its pid, its mailbox and its ties.
 ///
@@ -147,7 +144,7 @@ impl Ctx {
         T: DeserializeOwned + Send + 'static,
     {
         let mut seen = 0;
-        poll_fn(move |cx| self.poll_opened(cx, &mut seen).map(ended))
+        poll_fn(move |cx| self.poll_opened(cx, &mut seen, true).map(ended))
     }
 
     /// The next message of type `T`, or none if there is none for this long, or never will be because the
@@ -160,10 +157,18 @@ impl Ctx {
         T: DeserializeOwned + Send + 'static,
     {
         let node = self.cell.node.clone();
-        let received = std::pin::pin!(self.receive_opened());
-        match select(received, std::pin::pin!(node.sleep(within))).await {
-            Either::Left((received, _)) => received.ok(),
-            Either::Right(((), _)) => None,
+        {
+            let received = std::pin::pin!(self.receive_opened());
+            if let Either::Left((received, _)) =
+                select(received, std::pin::pin!(node.sleep(within))).await
+            {
+                return received.ok();
+            }
+        }
+        // It may only have let others have their turns.
+        match poll_fn(|cx| Poll::Ready(self.poll_opened(cx, &mut 0, false))).await {
+            Poll::Ready(received) => received.ok(),
+            Poll::Pending => None,
         }
     }
 
@@ -218,7 +223,7 @@ impl Ctx {
         W: FnMut(&mut Letter) -> bool,
     {
         let mut seen = 0;
-        poll_fn(move |cx| self.poll_receive(cx, &mut seen, &mut wanted).map(ended))
+        poll_fn(move |cx| self.poll_receive(cx, &mut seen, &mut wanted, true).map(ended))
     }
 
     /// The same, or none if there is none for this long.
@@ -228,14 +233,41 @@ impl Ctx {
     pub async fn receive_matching_within(
         &mut self,
         within: Duration,
-        wanted: impl FnMut(&mut Letter) -> bool,
+        mut wanted: impl FnMut(&mut Letter) -> bool,
     ) -> Option<Letter> {
         let node = self.cell.node.clone();
-        let received = std::pin::pin!(self.receive_letter(wanted));
-        match select(received, std::pin::pin!(node.sleep(within))).await {
-            Either::Left((received, _)) => received.ok(),
-            Either::Right(((), _)) => None,
+        // Across both looks: each letter is shown once.
+        let mut seen = 0;
+        {
+            let received = poll_fn(|cx| self.poll_receive(cx, &mut seen, &mut wanted, true));
+            let received = std::pin::pin!(received);
+            if let Either::Left((received, _)) =
+                select(received, std::pin::pin!(node.sleep(within))).await
+            {
+                return received.ok();
+            }
         }
+        self.look(&mut seen, &mut wanted).await
+    }
+
+    /// The oldest letter that is there and wanted, without a turn for others.
+    async fn look(
+        &mut self,
+        seen: &mut usize,
+        wanted: &mut impl FnMut(&mut Letter) -> bool,
+    ) -> Option<Letter> {
+        match poll_fn(|cx| Poll::Ready(self.poll_receive(cx, seen, wanted, false))).await {
+            Poll::Ready(received) => received.ok(),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Takes out the oldest letter that is there already and wanted.
+    pub(crate) async fn take_if_there(
+        &mut self,
+        mut wanted: impl FnMut(&mut Letter) -> bool,
+    ) -> Option<Letter> {
+        self.look(&mut 0, &mut wanted).await
     }
 
     /// Whether exit signals of linked processes become [`Exited`] messages. Returns the old value
@@ -475,33 +507,25 @@ impl Ctx {
         self.more.as_deref_mut().and_then(|more| more.up.take())
     }
 
-    /// The oldest letter that is wanted, or why there will be none. Each is looked at once.
-    async fn receive_letter(
-        &mut self,
-        mut wanted: impl FnMut(&mut Letter) -> bool,
-    ) -> Result<Letter, ExitReason> {
-        let mut seen = 0;
-        poll_fn(|cx| self.poll_receive(cx, &mut seen, &mut wanted)).await
-    }
-
     async fn receive_opened<T>(&mut self) -> Result<T, ExitReason>
     where
         T: DeserializeOwned + Send + 'static,
     {
         let mut seen = 0;
-        poll_fn(|cx| self.poll_opened(cx, &mut seen)).await
+        poll_fn(|cx| self.poll_opened(cx, &mut seen, true)).await
     }
 
     fn poll_opened<T>(
         &mut self,
         cx: &mut Context<'_>,
         seen: &mut usize,
+        polite: bool,
     ) -> Poll<Result<T, ExitReason>>
     where
         T: DeserializeOwned + Send + 'static,
     {
         self.listen(cx);
-        if self.is_over() {
+        if polite && self.is_over() {
             return Poll::Pending;
         }
         loop {
@@ -531,9 +555,10 @@ impl Ctx {
         cx: &mut Context<'_>,
         seen: &mut usize,
         wanted: &mut impl FnMut(&mut Letter) -> bool,
+        polite: bool,
     ) -> Poll<Result<Letter, ExitReason>> {
         self.listen(cx);
-        if self.is_over() {
+        if polite && self.is_over() {
             return Poll::Pending;
         }
         loop {
@@ -628,118 +653,6 @@ impl Ctx {
     }
 }
 
-/// What a look into a letter has brought.
-enum Opened<T> {
-    /// It is of another type.
-    Not,
-    /// A message; there are more in it.
-    One(T),
-    /// A message, and nothing else.
-    Last(T),
-    /// It is of this type, and does not decode.
-    Spoilt,
-    /// What was of this type did not decode; there is more in it.
-    Again,
-    /// Some of it may be: it has to be taken apart.
-    Mixed,
-}
-
-fn open<T: DeserializeOwned + Send + 'static>(content: &mut Content, cell: &Cell) -> Opened<T> {
-    match content {
-        Content::Run { run, .. } => {
-            let Some(run) = run.as_any_mut().downcast_mut::<RunOf<T>>() else {
-                return Opened::Not;
-            };
-            match run.pop() {
-                Some(message) if run.is_empty() => Opened::Last(message),
-                Some(message) => Opened::One(message),
-                None => Opened::Spoilt,
-            }
-        }
-        Content::Batch(batch) => {
-            let Some(mail) = batch.next_of(tag_of::<T>()) else { return Opened::Mixed };
-            let decode = || decode_in(&cell.node, batch.payload(&mail));
-            match sharing(|| batch.share(&mail), batch.payload(&mail).len(), decode) {
-                Ok(message) if batch.is_empty() => Opened::Last(message),
-                Ok(message) => Opened::One(message),
-                Err(why) => {
-                    log_dropped(cell, &format!("undecodable: {why}"));
-                    if batch.is_empty() { Opened::Spoilt } else { Opened::Again }
-                }
-            }
-        }
-        Content::Typed { message, .. } if message.is::<T>() => {
-            let message = std::mem::replace(message, Box::new(()));
-            message.downcast().map_or(Opened::Spoilt, |message| Opened::Last(*message))
-        }
-        Content::Raw { tag, payload } if *tag == tag_of::<T>() => {
-            match decode_at(&cell.node, payload) {
-                Ok(message) => Opened::Last(message),
-                Err(why) => {
-                    log_dropped(cell, &format!("undecodable: {why}"));
-                    Opened::Spoilt
-                }
-            }
-        }
-        Content::Typed { .. } | Content::Raw { .. } | Content::Own(_) => Opened::Not,
-    }
-}
-
-/// A letter that is shown to whoever wants one, and goes back to its place unless they take it.
-struct Shown<'a> {
-    taken: &'a mut VecDeque<Content>,
-    at: usize,
-    letter: Option<Letter>,
-}
-
-impl Shown<'_> {
-    fn of<'a>(taken: &'a mut VecDeque<Content>, at: usize, node: &Arc<Node>) -> Shown<'a> {
-        let content = taken.remove(at).expect("it is looked at");
-        Shown { taken, at, letter: Some(Letter::new(content, node.clone())) }
-    }
-
-    fn letter(&mut self) -> &mut Letter {
-        self.letter.as_mut().expect("it is shown")
-    }
-
-    fn take(mut self) -> Letter {
-        self.letter.take().expect("it is shown")
-    }
-}
-
-impl Drop for Shown<'_> {
-    fn drop(&mut self) {
-        if let Some(letter) = self.letter.take() {
-            self.taken.insert(self.at, letter.content);
-        }
-    }
-}
-
-/// Makes single letters of several in one.
-fn spread(taken: &mut VecDeque<Content>, at: usize) {
-    if !matches!(taken.get(at), Some(Content::Run { .. } | Content::Batch(_))) {
-        return;
-    }
-    let mut after = taken.split_off(at);
-    match after.pop_front() {
-        Some(Content::Run { tag, mut run }) => {
-            let single = std::iter::from_fn(|| Some(Content::Typed { tag, message: run.next()? }));
-            taken.extend(single);
-        }
-        Some(Content::Batch(mut batch)) => {
-            while let Some(mail) = batch.next() {
-                // A question was refused when it came.
-                if !mail.asks() {
-                    let payload = batch.share(&mail);
-                    taken.push_back(Content::Raw { tag: mail.tag, payload });
-                }
-            }
-        }
-        _ => {}
-    }
-    taken.append(&mut after);
-}
-
 impl Watches for Ctx {
     fn take_downs(_: &Parent) {}
 }
@@ -768,111 +681,6 @@ impl Drop for Ctx {
 impl std::fmt::Debug for Ctx {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Ctx").field(&self.pid()).finish()
-    }
-}
-
-/// The shared part of a process's mailbox.
-#[derive(Default)]
-struct Letters {
-    queue: Mutex<Queue<Content>>,
-    receiver: AtomicWaker,
-}
-
-impl Letters {
-    /// To the dead it vanishes.
-    fn put(&self, content: Content) {
-        let put = lock(&self.queue).put(content);
-        drop(put); // out of the lock
-    }
-}
-
-fn content_of(notice: Notice) -> Content {
-    fn typed<N: Send + 'static>(notice: N) -> Content {
-        Content::Typed { tag: tag_of::<N>(), message: Box::new(notice) }
-    }
-    match notice {
-        Notice::Exited { from, reason } => typed(Exited { pid: from, reason }),
-        Notice::Down { monitor, object, reason } => typed(Down { monitor, object, reason }),
-        Notice::NodeDown { node } => typed(NodeDown { node }),
-        Notice::NodeUp { node } => typed(NodeUp { node }),
-    }
-}
-
-/// Whether it is the notice that this monitor has fired.
-fn is_down_of(content: &Content, monitor: Ref) -> bool {
-    match content {
-        Content::Typed { message, .. } => {
-            message.downcast_ref::<Down>().is_some_and(|down| down.monitor == monitor)
-        }
-        Content::Run { .. } | Content::Batch(_) | Content::Raw { .. } | Content::Own(_) => false,
-    }
-}
-
-/// The mailbox of a process's cell.
-fn letters(cell: &Cell) -> &Letters {
-    cell.mailbox().expect("a process's cell has letters")
-}
-
-impl Mailbox for Letters {
-    fn push_batch(&self, mut batch: Batch) -> Word {
-        if batch.asks() {
-            // A function process has no handler that could answer.
-            batch.refuse_questions(|tag| Fault::NotAccepted { tag });
-        }
-        let bytes = batch.bytes();
-        let put = lock(&self.queue).put_from_afar(Content::Batch(batch), bytes);
-        put.unwrap_or(Word::None) // out of the lock
-    }
-
-    fn push_raw(&self, tag: u32, payload: Bytes, asker: Option<Asker>) {
-        match asker {
-            // A function process has no handler that could answer.
-            Some(asker) => asker.fail(Fault::NotAccepted { tag }),
-            None => self.put(Content::Raw { tag, payload }),
-        }
-    }
-
-    fn push_parcel(&self, _: &Cell, parcel: Parcel<'_>) -> Put {
-        let mut queue = lock(&self.queue);
-        if let Some(Content::Run { run, .. }) = queue.last()
-            && run.take_in(parcel.content)
-        {
-            return Put::Behind;
-        }
-        if queue.is_closed() {
-            return Put::Closed;
-        }
-        drop(queue);
-        let tag = parcel.tag;
-        match parcel.into_run() {
-            Some(run) => lock(&self.queue).put_parcel(Content::Run { tag, run }),
-            None => Put::Refused, // a function process has no handler that could answer
-        }
-    }
-
-    fn push_notice(&self, notice: Notice) {
-        self.put(content_of(notice));
-    }
-
-    fn push_own(&self, signal: Signal) {
-        self.put(Content::Own(signal));
-    }
-
-    fn nudge(&self) {
-        self.receiver.wake();
-    }
-
-    fn flush_down(&self, monitor: Ref) {
-        lock(&self.queue).remove(|content| is_down_of(content, monitor));
-    }
-
-    fn clear(&self) {
-        let left = lock(&self.queue).close();
-        drop(left);
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -106,7 +106,10 @@ fn another_protocol_version_is_told_which_one_is_spoken_here() {
     enemy.send(&frame(&greeting_body(VERSION + 1, &hello)));
     let Some(Greeting::Refused(why)) = enemy.hear() else { panic!("not refused") };
     assert!(why.to_string().contains("Protocol"), "{why}");
-    target.log.refused(enemy.address(), "protocol version: here 3, there 4");
+    target.log.refused(
+        enemy.address(),
+        &format!("protocol version: here {VERSION}, there {}", VERSION + 1),
+    );
     target.goes_on();
 }
 
@@ -135,7 +138,7 @@ fn what_a_port_scanner_says_is_refused() {
         enemy.is_hung_up_on();
     }
     // What is framed, but no greeting: a log line stays one line.
-    for body in [&b""[..], &[3], &[3, 0xC1], b"\x03\x81\xA7Refused\x81\xA7Garbage\xA5a\nfoo"] {
+    for body in [&b""[..], &[4], &[4, 0xC1], b"\x04\x81\xA7Refused\x81\xA7Garbage\xA5a\nfoo"] {
         let mut enemy = target.enemy();
         enemy.send(&frame(body));
         let line = target.log.wait_for(&["refused", &format!("from={} ", enemy.address())]);
@@ -196,7 +199,7 @@ fn words_out_of_turn_are_refused() {
 #[test]
 fn a_peer_that_sends_garbage_is_lost_and_nobody_else() {
     let target = Target::new();
-    let garbage: [(&[u8], &str); 7] = [
+    let garbage: [(&[u8], &str); 12] = [
         (&[0x00], "not a control message"),
         (&[0x00, 0xA4, b'N', b'o', b'p', b'e'], "not a control message"),
         (&[0x09], "unknown operation 9"),
@@ -206,6 +209,12 @@ fn a_peer_that_sends_garbage_is_lost_and_nobody_else() {
         (b"\x00\x81\xA7Spawned\x92\x01\x93\xA1x\x01\x01", "not a control message"),
         // An exit reason that is nested far deeper than any stack.
         (&nested_reason(), "depth limit exceeded"),
+        (&[0x01, 0x01, 0x00, 0xC0], "type number 0, which stands for none"),
+        (&[0x05, 0x01, 0x07], "a type was numbered 1 after 0"),
+        (&[0x07, 0x01], "a piece of nothing"),
+        (&[0x06, 0xCE, 0x7F, 0xFF, 0xFF, 0xFF, 0x01], "a body of 2147483647 bytes in pieces"),
+        // Pieces of pieces would cost stack.
+        (&[0x06, 0x03, 0x06, 0x01, 0x01], "a piece of a piece"),
     ];
     for (at, (body, why)) in garbage.into_iter().enumerate() {
         let name = format!("enemy{at}@nowhere");
@@ -234,14 +243,17 @@ fn well_formed_nonsense_from_a_peer_does_no_harm() {
     let target = Target::new();
     let me = Hello::of("enemy@nowhere");
     let (mut peer, _) = Enemy::greeted(target.pool.address(), &me, COOKIE);
-    let nonsense: [&[u8]; 9] = [
+    let nonsense: [&[u8]; 12] = [
+        b"\x05\x00\x07", // a type that nobody takes
         b"\x03\xCF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xC0", // an answer nobody waits for
-        b"\x01\xCF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x07\xC0", // a message to nobody
-        b"\x02\x00\x07\x01\xC0",                         // a request to nobody
+        b"\x01\xCF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x00\xC0", // a message to nobody
+        b"\x02\x00\x00\x01\xC0",                         // a request to nobody
+        b"\x00\x81\xA5Pause\x91\x07",
+        b"\x00\x81\xA6Resume\x91\xCF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF",
         b"\x00\xA4Halt",
         b"\x00\x81\xA7Members\x90", // the master takes no orders
         b"\x00\x81\xA7Spawned\x92\x01\x93\xADenemy@nowhere\x07\x01",
-        b"\x00\x81\xA4Load\x97\xCE\xFF\xFF\xFF\xFF\x01\x01\xCA\x7F\xC0\x00\x00\xCA\xFF\x80\x00\x00\x00\xCF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF",
+        b"\x00\x81\xA4Load\x98\xCE\xFF\xFF\xFF\xFF\x01\x01\xCA\x7F\xC0\x00\x00\xCA\xFF\x80\x00\x00\x00\xCF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xCA\x7F\xC0\x00\x00",
         b"\x00\x81\xA3Ask\x92\x05\x81\xA6Enlist\xC0",
         b"\x00\xA3Bye",
     ];

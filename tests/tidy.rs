@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["term", "hosts", "cookie", "log"],
     &["runtime_file", "wire", "launcher"],
     &["core"],
-    &["message"],
+    &["message", "payload"],
     &["node"],
     &["actor"],
     &["addr"],

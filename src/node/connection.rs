@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
 use super::incoming::Incoming;
-use super::link::{Link, Outgoing, Phase};
+use super::link::{Link, Phase};
+use super::outgoing::Outgoing;
 use super::peers::Admission;
 use super::role::RoleEvent;
 use super::sockets::Watched;

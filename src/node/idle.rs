@@ -4,11 +4,11 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::yield_now;
-use std::time::Instant;
 
 use tokio::runtime::{Builder, Runtime};
 
 use super::cell::lock;
+use super::clock::Moment;
 use super::link::Link;
 use super::sockets::Sockets;
 use super::stage::Stage;
@@ -62,7 +62,7 @@ fn look_around(spin: &mut Spin, stage: Option<&Stage>, sockets: &Sockets) -> Loo
         return Looked::Nothing;
     }
     let is_called = || stage.is_some_and(Stage::has_ready);
-    let start = Instant::now();
+    let start = Moment::now();
     let mut last = start;
     let looked = loop {
         if is_called() {
@@ -71,11 +71,11 @@ fn look_around(spin: &mut Spin, stage: Option<&Stage>, sockets: &Sockets) -> Loo
         if looking.is_some() && sockets.look() && (stage.is_none() || is_called()) {
             break Looked::Found;
         }
-        let now = Instant::now();
-        if now - last > STOLEN {
+        let now = Moment::now();
+        if now.since(last) > STOLEN {
             break Looked::Preempted;
         }
-        if now - start > patience {
+        if now.since(start) > patience {
             break Looked::Nothing;
         }
         last = now;

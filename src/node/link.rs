@@ -5,7 +5,7 @@
 //! next write. Heartbeats and load reports go ahead of data; exits do not, because they must not
 //! overtake what their actor sent before (rule O6).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Range;
@@ -22,6 +22,7 @@ use super::cell::{Cell, Rest, current, lock};
 use super::gate::Gate;
 use super::idle;
 use super::lane::{LONG_BYTES, Lane};
+use super::outgoing::{Kinds, Outgoing};
 use super::outlet::Outlet;
 use super::socket::Socket;
 use super::sockets::Sockets;
@@ -75,42 +76,6 @@ struct Out {
     resting: Vec<Waker>,
     /// The mailboxes of the peer that have enough, by the number of their actor.
     gates: HashMap<u64, Arc<Gate>>,
-}
-
-/// The types of messages that were sent over a connection, each with its number there.
-#[derive(Default)]
-struct Kinds {
-    known: HashMap<u32, Known>,
-    last: Option<(u32, Known)>,
-}
-
-#[derive(Clone, Copy)]
-struct Known {
-    number: u32,
-    /// The last one of it was long.
-    long: bool,
-}
-
-impl Kinds {
-    /// What is known of the type with this tag, and whether its number is to be said first.
-    fn look_up(&mut self, tag: u32) -> (Known, bool) {
-        if let Some((last, known)) = self.last
-            && last == tag
-        {
-            return (known, false);
-        }
-        let next = u32::try_from(self.known.len()).expect("fewer types than that");
-        let known = *self.known.entry(tag).or_insert(Known { number: next, long: false });
-        self.last = Some((tag, known));
-        (known, known.number == next)
-    }
-
-    fn note(&mut self, tag: u32, long: bool) {
-        if let Some(known) = self.known.get_mut(&tag) {
-            known.long = long;
-            self.last = Some((tag, *known));
-        }
-    }
 }
 
 /// What is to be sent, as far as the buffer has to know.
@@ -649,27 +614,6 @@ impl Out {
 
     fn is_full(&self) -> bool {
         self.data.own.len() > FULL_BYTES || self.lane.bytes() > FULL_BYTES
-    }
-}
-
-/// What is written at once: first this, then that, then the parts of long frames.
-#[derive(Default)]
-pub(crate) struct Outgoing {
-    pub(crate) urgent: Vec<u8>,
-    pub(crate) data: Vec<u8>,
-    pub(crate) long: VecDeque<Bytes>,
-}
-
-impl Outgoing {
-    /// What is left of it.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        [&self.urgent[..], &self.data[..]].into_iter().chain(self.long.iter().map(|part| &part[..]))
-    }
-
-    fn clear(&mut self) {
-        self.urgent.clear();
-        self.data.clear();
-        self.long.clear();
     }
 }
 

@@ -31,6 +31,7 @@ mod listener;
 pub(crate) mod load;
 mod master;
 pub(crate) mod names;
+mod outgoing;
 mod outlet;
 pub(crate) mod output;
 pub(crate) mod parcel;

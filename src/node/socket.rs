@@ -17,7 +17,8 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg
 use super::Node;
 use super::cell::lock;
 use super::incoming::Incoming;
-use super::link::{Link, Outgoing};
+use super::link::Link;
+use super::outgoing::Outgoing;
 use super::sockets::Sockets;
 
 /// The socket of a connection that is up.

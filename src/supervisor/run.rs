@@ -241,7 +241,7 @@ async fn stop(ctx: &mut Ctx, pids: &[Pid], shutdown: Shutdown) -> Vec<(Pid, Exit
 fn of_exit(ctx: &mut Ctx, child: Pid) -> Option<ExitReason> {
     let is_it =
         |letter: &mut Mail| letter.get::<Exited>().is_some_and(|exited| exited.pid == child);
-    let letter = ctx.receive_matching(is_it).now_or_never()?;
+    let letter = ctx.take_if_there(is_it).now_or_never()??;
     letter.open::<Exited>().ok().map(|exited| exited.reason)
 }
 
