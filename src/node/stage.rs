@@ -447,6 +447,8 @@ struct Players {
     chunks: Vec<Chunk>,
     /// Which chunks have a free place.
     open: Vec<u32>,
+    /// The chunk that was emptied last.
+    spare: Option<u32>,
 }
 
 #[derive(Default)]
@@ -515,8 +517,14 @@ impl Players {
             self.open.push(of);
         }
         chunk.taken -= 1;
-        if chunk.taken == 0 && self.open.last() != Some(&of) {
-            *chunk = Chunk::default(); // the one that is filled next keeps its room
+        if chunk.taken == 0 {
+            // One that is empty keeps its room for those to come.
+            let before = self.spare.replace(of).filter(|before| *before != of);
+            if let Some(chunk) = before.and_then(|before| self.chunks.get_mut(before as usize))
+                && chunk.taken == 0
+            {
+                *chunk = Chunk::default();
+            }
         }
         Some(player)
     }
