@@ -9,7 +9,7 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 use slog::{debug, info};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{timeout, timeout_at};
 
 use super::incoming::Incoming;
@@ -124,6 +124,8 @@ async fn go_on(
 pub(crate) enum Comer {
     /// Over loopback.
     Plain(TcpStream),
+    /// Within this host.
+    Near(UnixStream),
     /// From another host.
     Tls(TcpStream),
     /// Through the channel that this slave's keys went over.
@@ -401,6 +403,7 @@ async fn answer(node: &Arc<Node>, comer: Comer) -> Result<(Upheld, Met), Unmet> 
         Comer::Plain(stream) => {
             (Secured { stream: ByteStream::tcp(stream)?, channel, entry }, None)
         }
+        Comer::Near(stream) => (Secured { stream: ByteStream::unix(stream), channel, entry }, None),
         Comer::Tunnel(stream, slave) => {
             (Secured { stream, channel, entry: Entry::Slave(slave) }, None)
         }

@@ -99,7 +99,9 @@ struct Here {
 
 /// This thread has put something into the buffer of a connection, which now holds so many bytes.
 pub(crate) fn unsent(link: &Arc<Link>, bytes: usize) {
-    let first = HERE.with_borrow_mut(|here| {
+    // Locals may be gone when a thread ends.
+    let first = HERE.try_with(|here| {
+        let here = &mut *here.borrow_mut();
         if !here.sends {
             return None;
         }
@@ -109,7 +111,7 @@ pub(crate) fn unsent(link: &Arc<Link>, bytes: usize) {
         here.unsent.push(link.clone());
         Some(here.unsent.len() == 1)
     });
-    match first {
+    match first.unwrap_or(None) {
         Some(_) if bytes > SEND_BYTES => link.flush(),
         Some(false) => {}
         Some(true) => link.sockets().upgrade().into_iter().for_each(|sockets| sockets.stay_awake()),

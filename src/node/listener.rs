@@ -2,15 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use futures::future::join;
+use futures::future::join3;
 use slog::{error, warn};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::Node;
 use super::cell::lock;
@@ -21,35 +22,64 @@ use crate::core::refusals::PERIOD;
 pub(crate) async fn listen(
     node: Arc<Node>,
     plain: std::net::TcpListener,
+    near: Option<std::os::unix::net::UnixListener>,
     tls: Option<std::net::TcpListener>,
 ) {
     let strangers = Rc::<RefCell<Strangers>>::default();
-    let near = take_in_all(&node, plain, &strangers, Comer::Plain);
-    let far = async {
-        if let Some(listener) = tls {
-            take_in_all(&node, listener, &strangers, Comer::Tls).await;
+    let plain = async {
+        match TcpListener::from_std(plain) {
+            Ok(listener) => take_in_tcp(&node, listener, &strangers, Comer::Plain).await,
+            Err(why) => error!(node.log, "cannot listen"; "reason" => %why),
         }
     };
-    join(near, far).await;
+    let near = async {
+        match near.map(UnixListener::from_std) {
+            Some(Ok(listener)) => {
+                let accept = async || {
+                    let (stream, _) = listener.accept().await?;
+                    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+                    Ok((Comer::Near(stream), loopback, "this host".to_owned()))
+                };
+                take_in_all(&node, &strangers, accept).await;
+            }
+            Some(Err(why)) => warn!(node.log, "cannot listen nearby"; "reason" => %why),
+            None => {}
+        }
+    };
+    let far = async {
+        match tls.map(TcpListener::from_std) {
+            Some(Ok(listener)) => take_in_tcp(&node, listener, &strangers, Comer::Tls).await,
+            Some(Err(why)) => error!(node.log, "cannot listen"; "reason" => %why),
+            None => {}
+        }
+    };
+    join3(plain, near, far).await;
+}
+
+async fn take_in_tcp(
+    node: &Arc<Node>,
+    listener: TcpListener,
+    strangers: &Rc<RefCell<Strangers>>,
+    comer: fn(TcpStream) -> Comer,
+) {
+    let accept = async || {
+        let (stream, from) = listener.accept().await?;
+        Ok((comer(stream), from.ip(), from.to_string()))
+    };
+    take_in_all(node, strangers, accept).await;
 }
 
 async fn take_in_all(
     node: &Arc<Node>,
-    listener: std::net::TcpListener,
     strangers: &Rc<RefCell<Strangers>>,
-    comer: fn(TcpStream) -> Comer,
+    accept: impl AsyncFn() -> io::Result<(Comer, IpAddr, String)>,
 ) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(why) => return error!(node.log, "cannot listen"; "reason" => %why),
-    };
     loop {
-        match listener.accept().await {
-            Ok((stream, from)) => {
-                let (number, pushed_out) = strangers.borrow_mut().take_in(from.ip());
+        match accept().await {
+            Ok((comer, from, origin)) => {
+                let (number, pushed_out) = strangers.borrow_mut().take_in(from);
                 let (node, strangers) = (node.clone(), strangers.clone());
                 actix_rt::spawn(async move {
-                    let (comer, origin) = (comer(stream), from.to_string());
                     connection::accept(node, comer, origin, pushed_out, move || {
                         strangers.borrow_mut().let_go(number);
                     })

@@ -31,6 +31,7 @@ mod listener;
 pub(crate) mod load;
 mod master;
 pub(crate) mod names;
+mod near;
 mod outgoing;
 mod outlet;
 pub(crate) mod output;
@@ -58,6 +59,7 @@ pub(crate) mod ways;
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
@@ -82,6 +84,7 @@ use self::launch::Plan;
 use self::load::{Blocking, Sampler};
 use self::master::{Arrange, Master, StartSlave};
 use self::names::Names;
+use self::near::listen_near;
 use self::peers::Peers;
 use self::relay::Relays;
 use self::role::RoleEvent;
@@ -239,6 +242,7 @@ impl Node {
             return Err(NodeError::Exposed { address: config.listen });
         }
         let (listener, address) = bind(config.listen)?;
+        let near = listen_near(address).ok();
         let (tls_listener, tls_address) = match config.listen_tls {
             Some(address) => bind(address).map(|(listener, at)| (Some(listener), Some(at)))?,
             None => (None, None),
@@ -300,7 +304,7 @@ impl Node {
             .spawn(move || {
                 let _shown = shown; // nobody prints after this thread's end
                 let system = System::with_tokio_rt(|| Idle::Io.runtime());
-                system.block_on(running.run(listener, tls_listener, up));
+                system.block_on(running.run((listener, near), tls_listener, up));
                 let _ = end.send(());
             })
             .map_err(|why| NodeError::Os(why.to_string()))?;
@@ -311,7 +315,7 @@ impl Node {
     /// Everything that the IO thread does.
     async fn run(
         self: Arc<Self>,
-        listener: TcpListener,
+        (listener, near): (TcpListener, Option<UnixListener>),
         tls_listener: Option<TcpListener>,
         up: oneshot::Sender<()>,
     ) {
@@ -341,7 +345,8 @@ impl Node {
         let hands = Hands { io, stages, blocking, keeper, role, master };
         assert!(self.hands.set(hands).is_ok(), "a node runs once");
 
-        let listening = actix_rt::spawn(listener::listen(self.clone(), listener, tls_listener));
+        let listening =
+            actix_rt::spawn(listener::listen(self.clone(), listener, near, tls_listener));
         let watching = actix_rt::spawn(self.clone().watch_deadlines());
         let _ = up.send(());
         self.stop.notified().await;

@@ -48,14 +48,15 @@ impl Node {
     ) -> Result<R, Nowhere> {
         // Where another node has taken the place of one that has ended, all connections of that are lost.
         let me = Arc::as_ptr(self).addr();
-        let known =
-            LAST.take().filter(|(of, link)| *of == me && link.peer == peer && !link.is_lost());
+        // The thread's locals may be gone when it ends.
+        let known = LAST.try_with(Cell::take).ok().flatten();
+        let known = known.filter(|(of, link)| *of == me && link.peer == peer && !link.is_lost());
         let link = match known {
             Some((_, link)) => link,
             None => self.link_to(peer)?,
         };
         let result = act(&link);
-        LAST.set(Some((me, link)));
+        let _ = LAST.try_with(|last| last.set(Some((me, link))));
         Ok(result)
     }
 

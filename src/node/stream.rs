@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::term::Via;
 
@@ -17,6 +17,8 @@ pub(crate) struct ByteStream {
 enum Carrier {
     /// A socket with nothing in between.
     Tcp(TcpStream),
+    /// The same within a host.
+    Unix(UnixStream),
     /// Anything else. The halves are apart, so that reading and writing never wait for each other.
     Halves(From, To),
 }
@@ -50,6 +52,11 @@ impl ByteStream {
         Ok(ByteStream { via: Via::Loopback, carrier: Carrier::Tcp(stream) })
     }
 
+    /// A socket within this host.
+    pub(crate) fn unix(stream: UnixStream) -> ByteStream {
+        ByteStream { via: Via::Loopback, carrier: Carrier::Unix(stream) }
+    }
+
     /// A stream that cannot be taken apart by itself.
     pub(crate) fn whole(
         via: Via,
@@ -63,6 +70,7 @@ impl ByteStream {
     pub(crate) async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.carrier {
             Carrier::Tcp(stream) => stream.write_all(bytes).await,
+            Carrier::Unix(stream) => stream.write_all(bytes).await,
             Carrier::Halves(_, to) => {
                 to.write_all(bytes).await?;
                 to.flush().await
@@ -74,6 +82,7 @@ impl ByteStream {
     pub(crate) async fn hear(&mut self, read: &mut Vec<u8>) -> io::Result<usize> {
         match &mut self.carrier {
             Carrier::Tcp(stream) => stream.read_buf(read).await,
+            Carrier::Unix(stream) => stream.read_buf(read).await,
             Carrier::Halves(from, _) => from.read_buf(read).await,
         }
     }
@@ -82,6 +91,7 @@ impl ByteStream {
     pub(crate) fn bare(self) -> io::Result<Bare> {
         Ok(match self.carrier {
             Carrier::Tcp(stream) => Bare::Socket(stream.into_std()?.into()),
+            Carrier::Unix(stream) => Bare::Socket(stream.into_std()?.into()),
             Carrier::Halves(from, to) => Bare::Halves(from, to),
         })
     }

@@ -10,6 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::net::TcpStream;
 
 use super::cell::lock;
+use super::near::connect_near;
 use super::stream::ByteStream;
 use super::tls::{self, Entry, Pin, Secured, Tls};
 use crate::term::{At, HostId, NodeName};
@@ -131,7 +132,10 @@ pub(crate) async fn connect(
 pub(crate) struct NoWay;
 
 async fn plain(address: SocketAddr) -> io::Result<Made> {
-    let stream = ByteStream::tcp(TcpStream::connect(address).await?)?;
+    let stream = match connect_near(address).await {
+        Ok(stream) => ByteStream::unix(stream),
+        Err(_) => ByteStream::tcp(TcpStream::connect(address).await?)?,
+    };
     let secured = Secured { stream, channel: Channel::PLAIN, entry: Entry::Anyone };
     Ok(Made { secured, place: address.to_string(), ends: None })
 }
