@@ -14,8 +14,11 @@ pub(crate) struct Parcel<'a> {
     /// An `Option<T>` with the message, or an `Option<Asked<M>>`.
     pub(crate) content: &'a mut (dyn Any + Send),
     /// A box of its own for a message; none for a question, which nobody takes unopened.
-    pub(crate) run: Option<fn(&mut (dyn Any + Send)) -> Option<Box<dyn Run>>>,
+    pub(crate) run: Option<Boxed>,
 }
+
+/// How what is in a parcel gets a box.
+type Boxed = fn(&mut (dyn Any + Send)) -> Option<Box<dyn Run>>;
 
 impl<'a> Parcel<'a> {
     pub(crate) fn message<T: Send + 'static>(tag: u32, message: &'a mut Option<T>) -> Parcel<'a> {

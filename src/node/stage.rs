@@ -357,7 +357,7 @@ impl Performance {
 impl Drop for Performance {
     fn drop(&mut self) {
         self.opening.0.close(); // before those that live here end
-        let here = HERE.try_with(|here| here.take());
+        let here = HERE.try_with(RefCell::take);
         drop(here); // who is on the way there ends, too
     }
 }

@@ -281,7 +281,7 @@ impl Pool {
         let later = Later::open(&self.node, None, &ties, wants_result);
         let placed = ties.placed;
         match start_here(&self.node, kind, args, ties, &later) {
-            Ok(pid) => later.is_up(pid, kind).await,
+            Ok(pid) => later.wait(pid, kind).await,
             Err(refused) => {
                 self.came_to_nothing(self.node.name, later, placed);
                 Err(refused)
@@ -324,7 +324,7 @@ impl Pool {
             self.node.close_question(question, outcome);
         }
         let refused = match told.await.unwrap_or(Outcome::Lost) {
-            Outcome::Spawned(pid) => return later.is_up(pid, kind).await,
+            Outcome::Spawned(pid) => return later.wait(pid, kind).await,
             Outcome::Refused(fault) => refused(on, kind, fault),
             Outcome::TimedOut => {
                 SpawnError::TimedOut { node: on, kind: kind.clone(), after: within }
@@ -416,7 +416,7 @@ impl Later {
     }
 
     /// It has its pid; waits until it is up, if that was asked for.
-    async fn is_up(self, pid: Pid, kind: &Kind) -> Result<Spawned, SpawnError> {
+    async fn wait(self, pid: Pid, kind: &Kind) -> Result<Spawned, SpawnError> {
         if let Some((_, told)) = self.up {
             let told = told.await.unwrap_or(Outcome::Lost);
             up_or_not(told, pid, kind)?;
