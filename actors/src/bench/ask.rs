@@ -5,7 +5,6 @@ use std::io;
 use std::time::Instant;
 
 use actix::MessageResult;
-
 use pspawn::prelude::*;
 use pspawn::{Error, Payload};
 
