@@ -97,8 +97,9 @@ struct Here {
     last: Weak<Sockets>,
 }
 
-/// This thread has put something into the buffer of a connection, which now holds so many bytes.
-pub(crate) fn unsent(link: &Arc<Link>, bytes: usize) {
+/// This thread has put something into the buffer of a connection, which held so many bytes before, and now
+/// holds so many.
+pub(crate) fn unsent(link: &Arc<Link>, before: usize, after: usize) {
     // Locals may be gone when a thread ends.
     let first = HERE.try_with(|here| {
         let here = &mut *here.borrow_mut();
@@ -112,7 +113,7 @@ pub(crate) fn unsent(link: &Arc<Link>, bytes: usize) {
         Some(here.unsent.len() == 1)
     });
     match first.unwrap_or(None) {
-        Some(_) if bytes > SEND_BYTES => link.flush(),
+        Some(_) if before / SEND_BYTES != after / SEND_BYTES => link.flush(),
         Some(false) => {}
         Some(true) => link.sockets().upgrade().into_iter().for_each(|sockets| sockets.stay_awake()),
         None => link.sockets().upgrade().into_iter().for_each(|sockets| sockets.send_soon()),
@@ -165,7 +166,7 @@ fn send_all() -> Weak<Sockets> {
     last
 }
 
-/// More than this in a buffer is sent at once.
+/// As often as a buffer comes to hold so much more it is sent at once.
 const SEND_BYTES: usize = 64 << 10;
 /// What an actor left unsent waits for so many turns of others.
 const TURNS: u32 = 32;

@@ -315,7 +315,7 @@ impl Link {
             (Phase::Up(up), Some(life)) if up != life => return Err(PushError::OtherLife),
             (Phase::Up(_) | Phase::Connecting, _) => {}
         }
-        let was_empty = out.data.own.is_empty() && out.lane.is_empty();
+        let before = out.bytes();
         let known = tag.map(|tag| {
             let (known, new) = out.kinds.look_up(tag);
             if new {
@@ -369,6 +369,7 @@ impl Link {
             let end = out.data.own.len();
             out.meant.push((start..end, life));
         }
+        let after = out.bytes();
         // Whoever sends little does not rest for those that send much.
         let waiting = if in_lane { out.lane.bytes() } else { out.data.own.len() };
         let gate = match to {
@@ -376,18 +377,18 @@ impl Link {
             _ => None,
         };
         drop(locked);
-        self.unsent(was_empty, waiting);
+        self.unsent(before, after);
         Ok(match gate {
             Some(gate) => Some(Full { bytes, gate: Some(gate) }),
             None => (waiting > FULL_BYTES).then_some(Full { bytes: waiting, gate: None }),
         })
     }
 
-    /// Something was put into the buffer, which was empty or not; so much is in there now.
-    fn unsent(self: &Arc<Self>, was_empty: bool, bytes: usize) {
+    /// So many bytes were in the buffer before something was put there, and so many are now.
+    fn unsent(self: &Arc<Self>, before: usize, after: usize) {
         match self.socket.get() {
-            Some(_) => idle::unsent(self, bytes),
-            None if was_empty => self.written.notify_one(),
+            Some(_) => idle::unsent(self, before, after),
+            None if before == 0 => self.written.notify_one(),
             None => {}
         }
     }
@@ -410,7 +411,7 @@ impl Link {
         }
         let _ = frame_control(&mut out.urgent, self.frame_bytes_max, control);
         drop(out);
-        self.unsent(true, 0);
+        self.unsent(0, 0);
     }
 
     /// It goes over this socket from now on.
@@ -610,6 +611,10 @@ impl Link {
 impl Out {
     fn has_waiting(&self) -> bool {
         !self.urgent.own.is_empty() || !self.data.own.is_empty() || !self.lane.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        self.data.own.len() + self.lane.bytes()
     }
 
     fn is_full(&self) -> bool {
