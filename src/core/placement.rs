@@ -9,7 +9,7 @@ use super::jobs::Drain;
 use super::members::{IDLE, Member, Members};
 use super::pace::GAP_MIN;
 use super::ranking::Ranking;
-use crate::term::{At, Incarnation, LoadReport, NodeName};
+use crate::term::{At, Figure, Incarnation, LoadReport, NodeName, Table};
 
 /// The pool's members and the choice among them.
 ///
@@ -212,6 +212,36 @@ impl Placement {
             is_other(a).cmp(&is_other(b)).then_with(|| self.preference(*a, *b))
         });
         places.into_iter().map(|place| self.reason(place, now)).collect()
+    }
+
+    /// What is expected at this moment, for one who chooses nodes by a copy and whose choices are in it
+    /// up to number `contains`. In halves of a job: nodes that are as good as equal are equal then, so
+    /// that those who choose at once do not all choose the same (PL-8).
+    pub(crate) fn table(&mut self, choosers: u32, contains: u64, now: Duration) -> Table {
+        self.go_on_until(now);
+        let figure = |(place, member): (usize, &Member)| {
+            let jobs = self.load_at(place) * f64::from(member.cores());
+            Figure {
+                node: member.name,
+                cores: member.cores(),
+                jobs: ((jobs * 2.0).round() / 2.0) as f32,
+                steady: !matches!(self.standings[place].how, How::Draining(_)),
+            }
+        };
+        let nodes = self.members.iter().enumerate().map(figure).collect();
+        let job = self.drain.job().unwrap_or_default() as f32;
+        Table { nodes, job, choosers, contains }
+    }
+
+    /// Counts choices that another one has made.
+    pub(crate) fn placed_elsewhere(&mut self, name: NodeName, count: u32, now: Duration) {
+        self.go_on_until(now);
+        let Some(place) = self.members.place_of(name) else { return };
+        self.turn += 1;
+        self.members.at_mut(place).place_many(count, self.turn, now);
+        let cores = self.members.at(place).cores();
+        let load = self.load_at(place) + f64::from(count) / f64::from(cores);
+        self.stand(place, load, now);
     }
 
     fn reason(&self, place: usize, now: Duration) -> Reason {
