@@ -189,8 +189,15 @@ impl Pool {
     /// # Errors
     /// As [`nodes`](Pool::nodes).
     pub async fn node(&self) -> Result<NodeName, PoolError> {
+        if let Some(node) = self.node.choose() {
+            return Ok(node);
+        }
+        let asked = self.node.now();
         match self.ask(Query::Place, self.node.config.times.spawn).await? {
-            Answer::Placed(Some(node)) => Ok(node),
+            Answer::Placed(Some(node)) => {
+                self.node.choices().asked(self.node.now().saturating_sub(asked));
+                Ok(node)
+            }
             Answer::Placed(None) => Err(PoolError::Refused("the pool is empty".to_owned())),
             other => Err(PoolError::unexpected(&other)),
         }

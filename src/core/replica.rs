@@ -159,11 +159,6 @@ impl Replica {
         Some((self.told, counts))
     }
 
-    /// The master is another one now, or none.
-    pub(crate) fn forget(&mut self) {
-        *self = Replica::default();
-    }
-
     fn load_at(&self, place: usize) -> f64 {
         let ours = &self.nodes[place];
         if ours.steady { ours.load } else { self.drain.left(ours.load) }

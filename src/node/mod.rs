@@ -12,6 +12,7 @@ pub(crate) mod batch;
 mod bifs;
 pub(crate) mod blocking;
 pub(crate) mod cell;
+mod choices;
 pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod connection;
@@ -76,6 +77,7 @@ use slog::{Logger, error, o};
 use tokio::sync::Notify;
 
 use self::cell::{install_panic_hook, lock};
+use self::choices::Choices;
 use self::clock::Clock;
 use self::config::Config;
 use self::idle::Idle;
@@ -125,6 +127,7 @@ pub(crate) struct Node {
     /// Who wants to hear of every node that comes or goes.
     watchers: Mutex<HashSet<u64>>,
     peers: Peers,
+    choices: Choices,
     sockets: Arc<Sockets>,
     relays: Relays,
     calls: Mutex<Calls<Waiter>>,
@@ -281,6 +284,7 @@ impl Node {
             names: Names::default(),
             watchers: Mutex::default(),
             peers: Peers::default(),
+            choices: Choices::new(u64::from(u32::from_be_bytes(seed))),
             sockets: Arc::new(Sockets::new().map_err(|why| NodeError::Os(why.to_string()))?),
             relays: Relays::default(),
             calls: Mutex::new(Calls::new()),
@@ -466,6 +470,10 @@ impl Node {
         let tls = given.map(Tls::new).transpose()?;
         *lock(&self.tls) = tls.map(Arc::new);
         Ok(())
+    }
+
+    pub(crate) fn choices(&self) -> &Choices {
+        &self.choices
     }
 
     pub(crate) fn peers(&self) -> &Peers {

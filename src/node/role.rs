@@ -7,7 +7,7 @@ use actix::Message;
 use super::answer::Return;
 use super::ways::Ends;
 use super::{Node, Outcome};
-use crate::term::{LoadReport, NodeName};
+use crate::term::NodeName;
 use crate::wire::greeting::Hello;
 use crate::wire::{Answer, Control, Query};
 
@@ -23,10 +23,6 @@ pub(crate) enum RoleEvent {
     PeerDown {
         node: NodeName,
         why: String,
-    },
-    Load {
-        node: NodeName,
-        report: LoadReport,
     },
     Asked {
         query: Query,

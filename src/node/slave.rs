@@ -40,6 +40,9 @@ impl Slave {
             if self.pace.due(now, &report, members) {
                 link.push_urgent(&Control::Load(report));
             }
+            if let Some(chosen) = self.node.untold_choices() {
+                link.push_urgent(&chosen);
+            }
         }
         ctx.run_later(self.pace.gap(now, members), Slave::report);
     }
@@ -116,6 +119,7 @@ impl Handler<RoleEvent> for Slave {
             RoleEvent::PeerUp { .. } => self.pace = Pace::default(),
             RoleEvent::PeerDown { node, why } => {
                 if self.master() == Some(node) {
+                    self.node.choices().forget_master();
                     self.end_with_master(&format!("master {node} lost: {why}"));
                 }
             }
@@ -135,7 +139,6 @@ impl Handler<RoleEvent> for Slave {
             RoleEvent::Halt { from } => {
                 warn!(self.node.log, "not my master, not halted"; "from" => %from);
             }
-            RoleEvent::Load { .. } => {}
         }
     }
 }
