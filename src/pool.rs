@@ -186,6 +186,9 @@ impl Pool {
 
     /// The node with the lowest expected load: `pool:get_node()`. Counts as one use of it (rule P15).
     ///
+    /// Answered on this thread on the master's node. Elsewhere the master is asked; a node that asks often may
+    /// answer itself by a table of the master's, at most 200 ms old, and tells the master afterwards.
+    ///
     /// # Errors
     /// As [`nodes`](Pool::nodes).
     pub async fn node(&self) -> Result<NodeName, PoolError> {
@@ -204,7 +207,7 @@ impl Pool {
     }
 
     /// Why the next actor would go where it would: the figures of every node, the preferred one first,
-    /// a line each. Counts as no use.
+    /// a line each. Counts as no use. The master's words, also where this node chooses by a table of it.
     ///
     /// # Errors
     /// As [`nodes`](Pool::nodes).
