@@ -42,7 +42,7 @@ impl Pace {
     ///
     /// PC-2: while the pool gives work to this node it is as short as the master can stand with so
     /// many members, [`GAP_MEMBER`] for each: what the choice of a node needs to know is old after a
-    /// job's length. Otherwise it is [`GAP_MIN`], also for what actors do among themselves.
+    /// job's length. The first such work has it look at once. Otherwise it is [`GAP_MIN`], also for what actors do among themselves.
     pub(crate) fn gap(&self, now: Duration, members: usize) -> Duration {
         let members = u32::try_from(members).unwrap_or(u32::MAX);
         match self.accepted.1 {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{Either, join_all, select};
@@ -22,7 +22,7 @@ use super::tls::Pin;
 use super::ways::{Place, Ways, ways};
 use super::{Node, Outcome};
 use crate::core::differences::{differences, in_a_line};
-use crate::core::pace::Pace;
+use crate::core::pace::{GAP_MIN, Pace};
 use crate::core::placement::Placement;
 use crate::launcher::{HostFailure, StartFault, StartStep};
 use crate::term::{At, Fingerprint, NodeName};
@@ -34,6 +34,8 @@ pub(crate) struct Master {
     node: Arc<Node>,
     sampler: Sampler,
     pace: Pace,
+    /// When it will look at its load.
+    looks: SpawnHandle,
     /// Nodes that are connected, members or not.
     up: HashMap<NodeName, Peer>,
     /// Addresses of this host at which others have reached us.
@@ -72,6 +74,7 @@ impl Master {
             node,
             sampler,
             pace: Pace::default(),
+            looks: SpawnHandle::default(),
             up: HashMap::new(),
             own_ips: BTreeSet::new(),
             slaves: HashMap::new(),
@@ -136,7 +139,11 @@ impl Master {
             self.placement().report(self.node.name, report, now);
         }
         self.node.send_tables();
-        ctx.run_later(self.pace.gap(now, members), Master::report_own_load);
+        let gap = self.pace.gap(now, members);
+        if gap == GAP_MIN {
+            self.node.watch_less();
+        }
+        self.looks = ctx.run_later(gap, Master::report_own_load);
     }
 
     fn asked(&mut self, query: Query, to: Return, ctx: &mut Context<Self>) {
@@ -354,6 +361,10 @@ impl Handler<RoleEvent> for Master {
                 }
             }
             RoleEvent::Asked { query, to } => self.asked(query, to, ctx),
+            RoleEvent::Given => {
+                ctx.cancel_future(self.looks);
+                self.report_own_load(ctx);
+            }
             RoleEvent::Halt { from } => {
                 warn!(self.node.log, "a master takes no orders"; "from" => %from);
             }

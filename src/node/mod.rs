@@ -137,6 +137,8 @@ pub(crate) struct Node {
     /// The earliest deadline has changed.
     deadlines: Notify,
     accepted: AtomicU64,
+    /// The load is looked at rarely, as no work comes.
+    unwatched: AtomicBool,
     hands: OnceLock<Hands>,
     next_worker: AtomicUsize,
     /// When the guard was last told that the master was heard, in milliseconds.
@@ -293,6 +295,7 @@ impl Node {
             screen,
             deadlines: Notify::new(),
             accepted: AtomicU64::new(0),
+            unwatched: AtomicBool::new(false),
             hands: OnceLock::new(),
             next_worker: AtomicUsize::new(0),
             beat_at: AtomicU64::new(0),

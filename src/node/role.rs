@@ -13,6 +13,8 @@ use crate::wire::{Answer, Control, Query};
 
 /// Something that concerns the pool as a whole.
 pub(crate) enum RoleEvent {
+    /// This node is given work after a time without any.
+    Given,
     /// A connection to this node is up.
     PeerUp {
         them: Hello,
