@@ -58,14 +58,15 @@ async fn a_busy_node_gets_next_to_nothing() {
         let loads = pool.nodes_and_load().await.expect("the master answers");
         let idle = loads.iter().filter(|(node, _)| *node != busy).map(|(_, load)| *load);
         let most = idle.fold(0.0, f64::max);
-        if loads.iter().any(|(node, load)| *node == busy && *load > most + 1.0) {
+        if loads.iter().any(|(node, load)| *node == busy && *load > most + 2.0) {
             break;
         }
     }
     let mut there = 0;
     for _ in 0..200 {
-        let pid = pool.pspawn_mfa("choices", "ends", ()).await.expect("it starts");
-        there += usize::from(pid.node() == busy);
+        let job = pool.call::<()>("choices", "ends", ()).await.expect("it starts");
+        there += usize::from(job.pid().node() == busy);
+        job.await.expect("it ends");
     }
     assert!(there <= 10, "{there} of 200");
     pool.stop().await;
