@@ -186,18 +186,28 @@ impl Pool {
 
     /// The node with the lowest expected load: `pool:get_node()`. Counts as one use of it (rule P15).
     ///
+    /// Answered on this thread on the master's node. Elsewhere the master is asked; a node that asks often may
+    /// answer itself by a table of the master's, at most 200 ms old, and tells the master afterwards.
+    ///
     /// # Errors
     /// As [`nodes`](Pool::nodes).
     pub async fn node(&self) -> Result<NodeName, PoolError> {
+        if let Some(node) = self.node.choose() {
+            return Ok(node);
+        }
+        let asked = self.node.now();
         match self.ask(Query::Place, self.node.config.times.spawn).await? {
-            Answer::Placed(Some(node)) => Ok(node),
+            Answer::Placed(Some(node)) => {
+                self.node.choices().asked(self.node.now().saturating_sub(asked));
+                Ok(node)
+            }
             Answer::Placed(None) => Err(PoolError::Refused("the pool is empty".to_owned())),
             other => Err(PoolError::unexpected(&other)),
         }
     }
 
     /// Why the next actor would go where it would: the figures of every node, the preferred one first,
-    /// a line each. Counts as no use.
+    /// a line each. Counts as no use. The master's words, also where this node chooses by a table of it.
     ///
     /// # Errors
     /// As [`nodes`](Pool::nodes).

@@ -11,6 +11,7 @@ mod core {
     pub(crate) mod pace;
     pub(crate) mod placement;
     pub(crate) mod ranking;
+    pub(crate) mod replica;
 }
 #[path = "../../src/term/mod.rs"]
 #[allow(dead_code, unused_imports, unreachable_pub)]
@@ -85,7 +86,72 @@ fn main() {
         let cells: Vec<&Cell> = cells.iter().filter(here).collect();
         print!("{}", table(&cells, |cell| find(cell, &results, quick), markdown));
     }
+    print!("{}", waits(&sets[1].1, markdown));
+    print!("{}", copies(&sets, quick, markdown));
     print!("{}", verdict(&cells, &results));
+}
+
+/// Where slaves choose by copies of the master's table.
+fn copies(sets: &[(Lengths, Jobs)], quick: bool, markdown: bool) -> String {
+    let deciders = [1, 4, 16];
+    let mut text = String::from(
+        "\nexponential job lengths, even hosts, 1, 4, 16 slaves that choose by copies\n\n",
+    );
+    text.push_str(if markdown {
+        "| nodes | job | 50 % | 80 % | 95 % |\n|---|---|---|---|---|\n"
+    } else {
+        ""
+    });
+    let nodes: &[usize] = if quick { &[8, 32] } else { &[8, 32, 100] };
+    for &nodes in nodes {
+        for job_millis in [1, 10, 200, 2_000] {
+            let _ = write!(text, "| {nodes} | {job_millis} ms |");
+            for percent in [50, 80, 95] {
+                let (lengths, uneven) = (Lengths::Exponential, false);
+                let cell = Cell { lengths, uneven, nodes, job_millis, percent };
+                let mean = |who| simulate(&cell, who, sets, true).mean_response;
+                let oracle = mean(Who::Oracle);
+                for count in deciders {
+                    let _ = write!(text, " {:.3}", mean(Who::Copies(count)) / oracle);
+                }
+                text.push_str(" |");
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// How long the hundredth that waits longest takes, where a job that has a core keeps it to its end:
+/// heavy-tailed jobs of 100 ms, five nodes of one core.
+fn waits(jobs: &Jobs, markdown: bool) -> String {
+    let hosts = Hosts(vec![(1, 1.0); 5]);
+    let who = [Who::Oracle, Who::Ours, Who::RoundRobin, Who::Otp];
+    let mut text = String::from(
+        "\nthe slowest hundredth of heavy-tailed jobs, one after another, in seconds\n\n",
+    );
+    let head = "| utilisation | oracle | ours | round robin | OTP | ours / OTP |\n|---|---|---|---|---|---|\n";
+    text.push_str(if markdown { head } else { "     oracle ours round robin OTP; ours / OTP\n" });
+    for percent in [50, 70, 90] {
+        let p99 = who.map(|who| {
+            let setting = Setting {
+                hosts: &hosts,
+                jobs: jobs.first(JOBS),
+                job_mean: 0.1,
+                utilisation: f64::from(percent) / 100.0,
+                reports: who.reports(),
+                service: Service::InTurn,
+            };
+            run(&setting, &mut *who.policy(&hosts)).p99_response
+        });
+        let [oracle, ours, round_robin, otp] = p99;
+        let _ = writeln!(
+            text,
+            "| {percent} % | {oracle:.2} | {ours:.2} | {round_robin:.2} | {otp:.2} | {:.2} |",
+            ours / otp
+        );
+    }
+    text
 }
 
 fn cells(quick: bool) -> Vec<Cell> {
@@ -212,7 +278,7 @@ fn verdict(cells: &[Cell], results: &[Results]) -> String {
 }
 
 /// How many jobs there are in a cell.
-const JOBS_QUICK: usize = 60_000;
+const JOBS_QUICK: usize = 40_000;
 const JOBS: usize = 150_000;
 const JOBS_MAX: usize = 400_000;
 

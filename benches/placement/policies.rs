@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::simulation::{Dice, Hosts, NETWORK, Reports, seconds};
 use crate::core::placement::Placement;
 use crate::core::ranking::Ranking;
-use crate::term::{Incarnation, LoadReport, NodeName};
+use crate::core::replica::Replica;
+use crate::term::{Incarnation, LoadReport, NodeName, Table};
 
 /// Chooses a node for each job.
 pub(crate) trait Policy {
@@ -31,6 +32,8 @@ pub(crate) enum Who {
     Ours,
     /// Ours, with reports at a fixed interval of 100 ms.
     OursSlow,
+    /// Ours, by so many nodes that choose by copies, each for its own jobs.
+    Copies(usize),
 }
 
 impl Who {
@@ -40,7 +43,7 @@ impl Who {
             Who::Distant => Reports::Known(NETWORK),
             Who::RoundRobin | Who::Random => Reports::Never,
             Who::Otp => Reports::Otp,
-            Who::Ours => Reports::Paced,
+            Who::Ours | Who::Copies(_) => Reports::Paced,
             Who::OursSlow => Reports::Every(0.1),
         }
     }
@@ -53,6 +56,7 @@ impl Who {
             Who::Random => Box::new(Random { dice: Dice(3), count }),
             Who::Otp => Box::new(Otp { list: (0..count).map(|node| (0, node)).collect() }),
             Who::Ours | Who::OursSlow => Box::new(Ours::new(hosts)),
+            Who::Copies(copies) => Box::new(Copies::new(hosts, copies)),
         }
     }
 }
@@ -83,6 +87,90 @@ impl Policy for Ours {
 
     fn hear(&mut self, node: usize, report: LoadReport, now: f64) {
         self.placement.report(self.names[node], report, seconds(now));
+    }
+}
+
+/// Nodes that choose by copies of the master's table, which come each 20 ms; after as much the master
+/// hears of their choices. Both take the time of the network.
+struct Copies {
+    ours: Ours,
+    replicas: Vec<Replica>,
+    /// Of each the choices that the master has heard of.
+    heard: Vec<u64>,
+    mail: VecDeque<(f64, usize, Mail)>,
+    next_tables: f64,
+    dice: Dice,
+}
+
+enum Mail {
+    Table(Table),
+    Chosen(u64, Vec<(NodeName, u32)>),
+}
+
+impl Copies {
+    fn new(hosts: &Hosts, copies: usize) -> Copies {
+        Copies {
+            ours: Ours::new(hosts),
+            replicas: (0..copies).map(|_| Replica::default()).collect(),
+            heard: vec![0; copies],
+            mail: VecDeque::new(),
+            next_tables: -1.0,
+            dice: Dice(17),
+        }
+    }
+
+    fn go_on_until(&mut self, now: f64) {
+        loop {
+            let mail = self.mail.front().map_or(f64::INFINITY, |(at, ..)| *at);
+            if mail.min(self.next_tables) > now {
+                return;
+            }
+            if mail <= self.next_tables {
+                let (at, copy, mail) = self.mail.pop_front().expect("it was there");
+                match mail {
+                    Mail::Table(table) => {
+                        let shift = copy * self.ours.names.len() / self.replicas.len();
+                        self.replicas[copy].adopt(&table, shift, seconds(at));
+                    }
+                    Mail::Chosen(number, counts) => {
+                        self.heard[copy] = number;
+                        for (node, count) in counts {
+                            self.ours.placement.placed_elsewhere(node, count, seconds(at));
+                        }
+                    }
+                }
+            } else {
+                let at = self.next_tables;
+                for copy in 0..self.replicas.len() {
+                    let table = self.ours.placement.table(
+                        self.replicas.len() as u32,
+                        self.heard[copy],
+                        seconds(at),
+                    );
+                    self.mail.push_back((at + NETWORK, copy, Mail::Table(table)));
+                    if let Some((number, counts)) = self.replicas[copy].tell() {
+                        self.mail.push_back((at + NETWORK, copy, Mail::Chosen(number, counts)));
+                    }
+                }
+                // While nothing happens nothing has to be told.
+                let idle = mail.is_infinite() && now - at > 1.0;
+                self.next_tables = if idle { now - 0.5 } else { at + 0.02 };
+            }
+        }
+    }
+}
+
+impl Policy for Copies {
+    fn place(&mut self, now: f64) -> usize {
+        self.go_on_until(now);
+        let copy = (self.dice.roll() % self.replicas.len() as u64) as usize;
+        let chosen = self.replicas[copy].place(seconds(now)).expect("it has a table");
+        self.ours.placement.members().place_of(chosen).expect("a choice is a member")
+    }
+
+    fn hear(&mut self, node: usize, report: LoadReport, now: f64) {
+        self.go_on_until(now);
+        self.ours.hear(node, report, now);
     }
 }
 
@@ -170,7 +258,7 @@ impl Policy for Otp {
 
     fn hear(&mut self, node: usize, report: LoadReport, _: f64) {
         let load = report.runnable;
-        let first = |&(other, at): &(u32, usize)| at == node && load > other || load <= other;
+        let first = |&(other, at): &(u32, usize)| at == node || load <= other;
         let at = self.list.iter().position(first).expect("it is in the list");
         if self.list[at].1 == node && load > self.list[at].0 {
             self.list.remove(at);

@@ -113,8 +113,13 @@ pub(crate) struct Member {
 impl Member {
     /// Counts a placement, choice number `turn` of the pool, until it shows in a report.
     pub(super) fn place(&mut self, turn: u64, now: Duration) {
+        self.place_many(1, turn, now);
+    }
+
+    /// The same for several at once.
+    pub(super) fn place_many(&mut self, count: u32, turn: u64, now: Duration) {
         self.turn = turn;
-        self.unseen.placed(now, self.report.map_or(Duration::ZERO, |(_, heard)| heard));
+        self.unseen.placed(count, now, self.report.map_or(Duration::ZERO, |(_, heard)| heard));
     }
 
     /// Takes one placement back: nothing came of it. False if there is none.
@@ -211,16 +216,18 @@ struct Unseen {
 }
 
 impl Unseen {
-    fn placed(&mut self, now: Duration, heard: Duration) {
-        self.count += 1;
-        self.made += 1;
+    fn placed(&mut self, new: u32, now: Duration, heard: Duration) {
+        self.count = self.count.saturating_add(new);
+        self.made += u64::from(new);
         if self.timed.is_none() {
             self.timed = Some((self.made, now));
         }
         match self.spans.back_mut() {
             // Sorted even if the caller's time went back.
-            Some((at, count)) if now < *at || (now < *at + SPAN && heard <= *at) => *count += 1,
-            _ => self.spans.push_back((now, 1)),
+            Some((at, count)) if now < *at || (now < *at + SPAN && heard <= *at) => {
+                *count = count.saturating_add(new);
+            }
+            _ => self.spans.push_back((now, new)),
         }
     }
 
@@ -257,7 +264,7 @@ impl Unseen {
         while let Some((_, count)) =
             self.spans.front().filter(|(at, _)| *at + PLACEMENT_EXPIRES <= now)
         {
-            self.count -= count;
+            self.count = self.count.saturating_sub(*count);
             self.over += u64::from(*count);
             self.spans.pop_front();
         }

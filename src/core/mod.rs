@@ -16,6 +16,7 @@ pub(crate) mod placement;
 pub(crate) mod ranking;
 pub(crate) mod refusals;
 pub(crate) mod relay;
+pub(crate) mod replica;
 pub(crate) mod restart;
 #[cfg(test)]
 mod simulated;

@@ -42,7 +42,7 @@ impl Pace {
     ///
     /// PC-2: while the pool gives work to this node it is as short as the master can stand with so
     /// many members, [`GAP_MEMBER`] for each: what the choice of a node needs to know is old after a
-    /// job's length. Otherwise it is [`GAP_MIN`], also for what actors do among themselves.
+    /// job's length. The first such work has it look at once. Otherwise it is [`GAP_MIN`], also for what actors do among themselves.
     pub(crate) fn gap(&self, now: Duration, members: usize) -> Duration {
         let members = u32::try_from(members).unwrap_or(u32::MAX);
         match self.accepted.1 {
@@ -83,8 +83,8 @@ pub(crate) const GAP_MIN: Duration = Duration::from_millis(20);
 /// Between two reports of one that does, at least.
 const GAP_BUSY: Duration = Duration::from_millis(1);
 
-/// The share of each member in the reports' time: with these the master hears 50,000 a second.
-const GAP_MEMBER: Duration = Duration::from_micros(20);
+/// The share of each member in the reports' time: with these the master hears 100,000 a second.
+const GAP_MEMBER: Duration = Duration::from_micros(10);
 
 /// How long after a spawn by placement a node counts as one that gets work.
 const BUSY_FOR: Duration = Duration::from_millis(50);
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(sent.iter().filter(|&&t| t >= 140).count(), 3, "PC-2: no more work: {sent:?}");
         let now = Duration::from_millis(100);
         let gaps = [2, 50, 100, 1_000, 5_000].map(|members| pace.gap(now, members).as_millis());
-        assert_eq!(gaps, [1, 1, 2, 20, 20], "PC-2");
+        assert_eq!(gaps, [1, 1, 1, 10, 20], "PC-2");
     }
 
     fn due_times(

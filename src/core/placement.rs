@@ -9,7 +9,7 @@ use super::jobs::Drain;
 use super::members::{IDLE, Member, Members};
 use super::pace::GAP_MIN;
 use super::ranking::Ranking;
-use crate::term::{At, Incarnation, LoadReport, NodeName};
+use crate::term::{At, Figure, Incarnation, LoadReport, NodeName, Table};
 
 /// The pool's members and the choice among them.
 ///
@@ -139,7 +139,8 @@ impl Placement {
         let is_late =
             self.drain.job().is_some_and(|job| job * LATE < self.news_after.as_secs_f64());
         let stands_out = known > before + OUTSTANDING;
-        let load = if is_late && !stands_out { before } else { known };
+        let is_guessed = is_late && !stands_out && self.drains(place);
+        let load = if is_guessed { before } else { known };
         if let How::Stale(_) = self.standings[place].how {
             self.standings[place].how = How::Still(load);
             self.stale.retain(|other| *other != place);
@@ -214,6 +215,36 @@ impl Placement {
         places.into_iter().map(|place| self.reason(place, now)).collect()
     }
 
+    /// What is expected at this moment, for one who chooses nodes by a copy and whose choices are in it
+    /// up to number `contains`. In halves of a job: nodes that are as good as equal are equal then, so
+    /// that those who choose at once do not all choose the same (PL-8).
+    pub(crate) fn table(&mut self, choosers: u32, contains: u64, now: Duration) -> Table {
+        self.go_on_until(now);
+        let figure = |(place, member): (usize, &Member)| {
+            let jobs = self.load_at(place) * f64::from(member.cores());
+            Figure {
+                node: member.name,
+                cores: member.cores(),
+                jobs: ((jobs * 2.0).round() / 2.0) as f32,
+                steady: !matches!(self.standings[place].how, How::Draining(_)),
+            }
+        };
+        let nodes = self.members.iter().enumerate().map(figure).collect();
+        let job = self.drain.job().unwrap_or_default() as f32;
+        Table { nodes, job, choosers, contains }
+    }
+
+    /// Counts choices that another one has made.
+    pub(crate) fn placed_elsewhere(&mut self, name: NodeName, count: u32, now: Duration) {
+        self.go_on_until(now);
+        let Some(place) = self.members.place_of(name) else { return };
+        self.turn += 1;
+        self.members.at_mut(place).place_many(count, self.turn, now);
+        let cores = self.members.at(place).cores();
+        let load = self.load_at(place) + f64::from(count) / f64::from(cores);
+        self.stand(place, load, now);
+    }
+
     fn reason(&self, place: usize, now: Duration) -> Reason {
         let member = self.members.at(place);
         let (report, age) = match member.report() {
@@ -259,16 +290,26 @@ impl Placement {
         }
     }
 
+    /// Whether what a member has to do ends as the pool's jobs do: no job's end takes away what else
+    /// keeps its cores, be it of others or of its own.
+    fn drains(&self, place: usize) -> bool {
+        let member = self.members.at(place);
+        let own = member.report().map_or(0.0, |(report, _)| f64::from(report.job));
+        let is_alike = |job| own > 0.0 && own < job * ALIKE;
+        self.drain.job().is_some_and(is_alike) && !member.is_pressed()
+    }
+
     /// Gives a member its place in the election, with this load, of which the last was heard or done
     /// then.
     fn stand(&mut self, place: usize, load: f64, since: Duration) {
         let member = self.members.at(place);
         let turn = member.turn();
+        let drains = load > 0.0 && self.drains(place);
         let standing = &mut self.standings[place];
         standing.since = since;
         if let How::Stale(_) = standing.how {
             standing.how = How::Stale(load); // until it is heard
-        } else if self.drain.job().is_some() && load > 0.0 && !member.is_pressed() {
+        } else if drains {
             let moment = self.drain.moment(load);
             standing.how = How::Draining(moment);
             self.draining.set(place, (moment, turn));
@@ -368,6 +409,9 @@ const SWEEP_EVERY: Duration = Duration::from_millis(25);
 
 /// No news takes longer than this to be waited for.
 const NEWS_AFTER_MAX: Duration = Duration::from_millis(500);
+
+/// A node on which a job takes so many times as long as in the pool's mean has something else to do.
+const ALIKE: f64 = 16.0;
 
 /// News that takes as many job lengths is late (PL-6).
 const LATE: f64 = 8.0;
@@ -544,6 +588,22 @@ mod tests {
         // It is among two of eight in a quarter of all draws.
         let best = best.count();
         assert!((150..250).contains(&best), "PL-2: {best} of 800");
+    }
+
+    #[test]
+    fn what_is_no_job_is_not_counted_down() {
+        let mut placement = pool(&[4, 4]);
+        // On both many jobs of a millisecond; the second also has eight that never end.
+        for turn in 1..=50 {
+            let at = ms(turn * 5);
+            (0..2).for_each(|_| _ = placement.place(at));
+            let report = LoadReport { job: 0.001, ..idle(2 * turn) };
+            placement.report(node(0), report, at + ms(2));
+            let report = LoadReport { running: 4, runnable: 4, job: 0.1, ..idle(0) };
+            placement.report(node(1), report, at + ms(2));
+            let loads = placement.nodes_and_load(at + ms(4));
+            assert!(loads[0].1 < 0.01 && loads[1].1 == 2.0, "PL-5: {loads:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::keeper::Ended;
 use super::link::Link;
 use super::load::Blocking;
 use super::registry::{self, Entry};
+use super::role::RoleEvent;
 use super::seat::{Born, Kin, Seat, Terms};
 use super::stage::Stage;
 use crate::core::life::Effect;
@@ -173,6 +174,14 @@ impl Node {
 
     pub(crate) fn count_accepted(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
+        if self.unwatched.load(Ordering::Relaxed) && self.unwatched.swap(false, Ordering::Relaxed) {
+            self.role(RoleEvent::Given);
+        }
+    }
+
+    /// The load is looked at rarely from now on: the next spawn by placement says so.
+    pub(crate) fn watch_less(&self) {
+        self.unwatched.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn accepted(&self) -> u64 {

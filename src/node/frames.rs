@@ -11,14 +11,29 @@ use super::link::Link;
 use super::role::RoleEvent;
 use super::{Node, Outcome};
 use crate::term::{ExitReason, Pid, To};
-use crate::wire::{Control, Fault};
+use crate::wire::greeting::Part;
+use crate::wire::{Answer, Control, Fault, Query};
 
 impl Node {
     /// A frame that is no actor's message has come over `link`.
     pub(crate) fn on_control(self: &Arc<Self>, link: &Arc<Link>, control: Control) {
         match control {
             Control::Tick => {}
-            Control::Load(report) => self.role(RoleEvent::Load { node: link.peer, report }),
+            Control::Load(report) => {
+                if self.config.part == Part::Master {
+                    self.choices().placement().report(link.peer, report, self.now());
+                }
+            }
+            Control::Table(table) => {
+                if self.peers.master() == Some(link.peer) {
+                    self.on_table(&table);
+                }
+            }
+            Control::Chosen { number, counts } => {
+                if self.config.part == Part::Master {
+                    self.chosen_elsewhere(link.peer, number, &counts);
+                }
+            }
             Control::Signal { to, signal } => {
                 let to = Pid::new(self.name, self.incarnation, to);
                 self.on_signal(link, to.into(), signal);
@@ -35,6 +50,11 @@ impl Node {
             }
             Control::Failed { question, fault } => {
                 self.close_question(question, Outcome::Failed(fault));
+            }
+            // Not by way of the role's mailbox: as many come as actors are placed.
+            Control::Ask { question, query: Query::Place } if self.config.part == Part::Master => {
+                let answer = Answer::Placed(self.choose_for(link.peer));
+                link.tell(&Control::Told { question, answer });
             }
             Control::Ask { question, query } => {
                 let to = Return { link: Some(link.clone()), question };

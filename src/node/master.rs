@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{Either, join_all, select};
@@ -22,7 +22,7 @@ use super::tls::Pin;
 use super::ways::{Place, Ways, ways};
 use super::{Node, Outcome};
 use crate::core::differences::{differences, in_a_line};
-use crate::core::pace::Pace;
+use crate::core::pace::{GAP_MIN, Pace};
 use crate::core::placement::Placement;
 use crate::launcher::{HostFailure, StartFault, StartStep};
 use crate::term::{At, Fingerprint, NodeName};
@@ -34,7 +34,8 @@ pub(crate) struct Master {
     node: Arc<Node>,
     sampler: Sampler,
     pace: Pace,
-    placement: Placement,
+    /// When it will look at its load.
+    looks: SpawnHandle,
     /// Nodes that are connected, members or not.
     up: HashMap<NodeName, Peer>,
     /// Addresses of this host at which others have reached us.
@@ -65,17 +66,15 @@ struct Slave {
 
 impl Master {
     pub(crate) fn new(node: Arc<Node>, sampler: Sampler) -> Master {
-        let seed = u64::from(node.incarnation.0);
-        let mut placement = Placement::new(seed);
         let info = node.member_info();
         let cores = u32::try_from(node.config.workers).unwrap_or(u32::MAX);
-        placement.join(info.node, info.incarnation, cores, Some(info.at));
+        node.choices().placement().join(info.node, info.incarnation, cores, Some(info.at));
         node.peers().set_master(Some(node.name));
         Master {
             node,
             sampler,
             pace: Pace::default(),
-            placement,
+            looks: SpawnHandle::default(),
             up: HashMap::new(),
             own_ips: BTreeSet::new(),
             slaves: HashMap::new(),
@@ -84,8 +83,12 @@ impl Master {
         }
     }
 
+    fn placement(&self) -> MutexGuard<'_, Placement> {
+        self.node.choices().placement()
+    }
+
     fn join(&mut self, them: &Hello) {
-        self.placement.join(them.node, them.incarnation, them.cores, them.at.clone());
+        self.placement().join(them.node, them.incarnation, them.cores, them.at.clone());
         if let Some(at) = self.place_of(them.node) {
             self.node.peers().place(them.node, at);
         }
@@ -95,7 +98,7 @@ impl Master {
     /// Where a member is, as others may need it: what it does not know of itself is what is seen from
     /// here. A node of this host has this host's addresses.
     fn place_of(&self, node: NodeName) -> Option<At> {
-        let at = self.placement.members().get(node)?.at.as_ref()?;
+        let at = self.placement().members().get(node)?.at.clone()?;
         let ips: Vec<IpAddr> = match at.host == self.node.config.host {
             true => self.own_ips.iter().copied().collect(),
             false => self.up.get(&node).and_then(|peer| peer.ip).into_iter().collect(),
@@ -104,7 +107,7 @@ impl Master {
     }
 
     fn leave(&mut self, node: NodeName) {
-        if self.placement.leave(node).is_some() {
+        if self.placement().leave(node).is_some() {
             self.node.peers().unplace(node);
             self.tell_members();
         }
@@ -112,15 +115,11 @@ impl Master {
 
     /// Tells every connected node who is in the pool, and where.
     fn tell_members(&self) {
-        let members: Vec<MemberInfo> = self
-            .placement
-            .members()
-            .iter()
-            .filter_map(|member| {
-                let (node, incarnation) = (member.name, member.incarnation);
-                Some(MemberInfo { node, incarnation, at: self.place_of(node)? })
-            })
-            .collect();
+        let members: Vec<_> =
+            self.placement().members().iter().map(|m| (m.name, m.incarnation)).collect();
+        let info =
+            |(node, incarnation)| Some(MemberInfo { node, incarnation, at: self.place_of(node)? });
+        let members: Vec<MemberInfo> = members.into_iter().filter_map(info).collect();
         for node in self.up.keys() {
             if let Some(link) = self.node.peers().get(*node) {
                 link.tell(&Control::Members(members.clone()));
@@ -137,21 +136,26 @@ impl Master {
         // PL-4: the master knows of itself what it knows of the others, and no sooner: jobs shorter
         // than the time between two reports would all be its own otherwise.
         if self.pace.due(now, &report, members) {
-            self.placement.report(self.node.name, report, now);
+            self.placement().report(self.node.name, report, now);
         }
-        ctx.run_later(self.pace.gap(now, members), Master::report_own_load);
+        self.node.send_tables();
+        let gap = self.pace.gap(now, members);
+        if gap == GAP_MIN {
+            self.node.watch_less();
+        }
+        self.looks = ctx.run_later(gap, Master::report_own_load);
     }
 
     fn asked(&mut self, query: Query, to: Return, ctx: &mut Context<Self>) {
         let answer = match query {
-            Query::Place => Answer::Placed(self.placement.place(self.node.now())),
+            Query::Place => Answer::Placed(self.placement().place(self.node.now())),
             Query::Unplace(node) => {
-                self.placement.cancel(node);
+                self.placement().cancel(node);
                 Answer::Done
             }
-            Query::Loads => Answer::Loads(self.placement.nodes_and_load(self.node.now())),
+            Query::Loads => Answer::Loads(self.placement().nodes_and_load(self.node.now())),
             Query::Explain => {
-                let reasons = self.placement.explain(self.node.now());
+                let reasons = self.placement().explain(self.node.now());
                 Answer::Explained(reasons.iter().map(ToString::to_string).collect())
             }
             Query::Kinds => Answer::Kinds(super::registry::kinds()),
@@ -188,7 +192,7 @@ impl Master {
     /// Has one member call another, which has no way to it.
     fn have_call(&self, node: NodeName, to: &Return) -> Answer {
         let asker = to.link.as_ref().map(|link| link.peer);
-        let asker = asker.filter(|asker| self.placement.members().get(*asker).is_some());
+        let asker = asker.filter(|asker| self.placement().members().get(*asker).is_some());
         let link = self.node.peers().get(node).filter(|_| self.up.contains_key(&node));
         match (asker, link) {
             (Some(asker), Some(link)) => {
@@ -211,8 +215,8 @@ impl Master {
             ));
         }
         let shared = |member| Some((at.shared_with(&self.place_of(member)?)?, member));
-        let members = self.placement.members();
-        let (address, member) = members.iter().find_map(|member| shared(member.name))?;
+        let members = self.placement().nodes();
+        let (address, member) = members.into_iter().find_map(shared)?;
         Some(format!("{member} is at {address}, and in the pool already: {name} is elsewhere"))
     }
 
@@ -224,7 +228,7 @@ impl Master {
         to: Return,
         ctx: &mut Context<Self>,
     ) {
-        if self.placement.members().get(name).is_some() {
+        if self.placement().members().get(name).is_some() {
             let answer = Answer::Attached { already: true, differences: Vec::new() };
             return to.tell(&self.node, answer);
         }
@@ -271,7 +275,8 @@ impl Master {
         }
         self.stopping = Some(vec![to]);
         self.node.close();
-        for member in self.placement.nodes() {
+        let members = self.placement().nodes();
+        for member in members {
             if let Some(link) = self.node.peers().get(member) {
                 link.tell(&Control::Halt);
             }
@@ -346,6 +351,7 @@ impl Handler<RoleEvent> for Master {
             }
             RoleEvent::PeerDown { node, why } => {
                 self.up.remove(&node);
+                self.node.choices().forget_chooser(node);
                 self.leave(node);
                 if let Some(slave) = self.slaves.get_mut(&node) {
                     slave.alive = None; // S6: it has lost us, too
@@ -354,10 +360,11 @@ impl Handler<RoleEvent> for Master {
                     *noted = Some(why);
                 }
             }
-            RoleEvent::Load { node, report } => {
-                self.placement.report(node, report, self.node.now());
-            }
             RoleEvent::Asked { query, to } => self.asked(query, to, ctx),
+            RoleEvent::Given => {
+                ctx.cancel_future(self.looks);
+                self.report_own_load(ctx);
+            }
             RoleEvent::Halt { from } => {
                 warn!(self.node.log, "a master takes no orders"; "from" => %from);
             }
@@ -394,7 +401,7 @@ impl Handler<NotAttached> for Master {
     type Result = Option<String>;
 
     fn handle(&mut self, NotAttached(node): NotAttached, _: &mut Context<Self>) -> Option<String> {
-        if self.placement.members().get(node).is_none() {
+        if self.placement().members().get(node).is_none() {
             self.node.peers().unplace(node);
         }
         self.attaching.remove(&node).flatten()
@@ -497,7 +504,7 @@ impl Handler<Arrange> for Master {
     type Result = ();
 
     fn handle(&mut self, Arrange(order): Arrange, _: &mut Context<Self>) {
-        self.placement.arrange(&order);
+        self.placement().arrange(&order);
         self.tell_members();
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod batch;
 mod bifs;
 pub(crate) mod blocking;
 pub(crate) mod cell;
+mod choices;
 pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod connection;
@@ -76,6 +77,7 @@ use slog::{Logger, error, o};
 use tokio::sync::Notify;
 
 use self::cell::{install_panic_hook, lock};
+use self::choices::Choices;
 use self::clock::Clock;
 use self::config::Config;
 use self::idle::Idle;
@@ -125,6 +127,7 @@ pub(crate) struct Node {
     /// Who wants to hear of every node that comes or goes.
     watchers: Mutex<HashSet<u64>>,
     peers: Peers,
+    choices: Choices,
     sockets: Arc<Sockets>,
     relays: Relays,
     calls: Mutex<Calls<Waiter>>,
@@ -134,6 +137,8 @@ pub(crate) struct Node {
     /// The earliest deadline has changed.
     deadlines: Notify,
     accepted: AtomicU64,
+    /// The load is looked at rarely, as no work comes.
+    unwatched: AtomicBool,
     hands: OnceLock<Hands>,
     next_worker: AtomicUsize,
     /// When the guard was last told that the master was heard, in milliseconds.
@@ -281,6 +286,7 @@ impl Node {
             names: Names::default(),
             watchers: Mutex::default(),
             peers: Peers::default(),
+            choices: Choices::new(u64::from(u32::from_be_bytes(seed))),
             sockets: Arc::new(Sockets::new().map_err(|why| NodeError::Os(why.to_string()))?),
             relays: Relays::default(),
             calls: Mutex::new(Calls::new()),
@@ -289,6 +295,7 @@ impl Node {
             screen,
             deadlines: Notify::new(),
             accepted: AtomicU64::new(0),
+            unwatched: AtomicBool::new(false),
             hands: OnceLock::new(),
             next_worker: AtomicUsize::new(0),
             beat_at: AtomicU64::new(0),
@@ -466,6 +473,10 @@ impl Node {
         let tls = given.map(Tls::new).transpose()?;
         *lock(&self.tls) = tls.map(Arc::new);
         Ok(())
+    }
+
+    pub(crate) fn choices(&self) -> &Choices {
+        &self.choices
     }
 
     pub(crate) fn peers(&self) -> &Peers {

@@ -7,12 +7,14 @@ use actix::Message;
 use super::answer::Return;
 use super::ways::Ends;
 use super::{Node, Outcome};
-use crate::term::{LoadReport, NodeName};
+use crate::term::NodeName;
 use crate::wire::greeting::Hello;
 use crate::wire::{Answer, Control, Query};
 
 /// Something that concerns the pool as a whole.
 pub(crate) enum RoleEvent {
+    /// This node is given work after a time without any.
+    Given,
     /// A connection to this node is up.
     PeerUp {
         them: Hello,
@@ -23,10 +25,6 @@ pub(crate) enum RoleEvent {
     PeerDown {
         node: NodeName,
         why: String,
-    },
-    Load {
-        node: NodeName,
-        report: LoadReport,
     },
     Asked {
         query: Query,

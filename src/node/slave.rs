@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, AsyncContext, Context, Handler};
+use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
 use slog::{info, warn};
 
 use super::load::Sampler;
 use super::role::RoleEvent;
 use super::{Node, launch};
-use crate::core::pace::Pace;
+use crate::core::pace::{GAP_MIN, Pace};
 use crate::term::NodeName;
 use crate::wire::greeting::{Hello, Part};
 use crate::wire::{Answer, Control, Query};
@@ -19,11 +19,13 @@ pub(crate) struct Slave {
     node: Arc<Node>,
     sampler: Sampler,
     pace: Pace,
+    /// When it will look at its load.
+    looks: SpawnHandle,
 }
 
 impl Slave {
     pub(crate) fn new(node: Arc<Node>, sampler: Sampler) -> Slave {
-        Slave { node, sampler, pace: Pace::default() }
+        Slave { node, sampler, pace: Pace::default(), looks: SpawnHandle::default() }
     }
 
     fn master(&self) -> Option<NodeName> {
@@ -40,8 +42,15 @@ impl Slave {
             if self.pace.due(now, &report, members) {
                 link.push_urgent(&Control::Load(report));
             }
+            if let Some(chosen) = self.node.untold_choices() {
+                link.push_urgent(&chosen);
+            }
         }
-        ctx.run_later(self.pace.gap(now, members), Slave::report);
+        let gap = self.pace.gap(now, members);
+        if gap == GAP_MIN {
+            self.node.watch_less();
+        }
+        self.looks = ctx.run_later(gap, Slave::report);
     }
 
     /// SL-1: a slave does not outlive its connection to the master, in whatever way that broke (S6).
@@ -106,7 +115,7 @@ impl Actor for Slave {
 impl Handler<RoleEvent> for Slave {
     type Result = ();
 
-    fn handle(&mut self, event: RoleEvent, _: &mut Context<Self>) {
+    fn handle(&mut self, event: RoleEvent, ctx: &mut Context<Self>) {
         match event {
             RoleEvent::PeerUp { them: Hello { node, part: Part::Master, .. }, .. }
                 if self.node.config.part == Part::Slave =>
@@ -116,6 +125,7 @@ impl Handler<RoleEvent> for Slave {
             RoleEvent::PeerUp { .. } => self.pace = Pace::default(),
             RoleEvent::PeerDown { node, why } => {
                 if self.master() == Some(node) {
+                    self.node.choices().forget_master();
                     self.end_with_master(&format!("master {node} lost: {why}"));
                 }
             }
@@ -132,10 +142,13 @@ impl Handler<RoleEvent> for Slave {
                 // P31: stop halts attached nodes too.
                 self.node.stop();
             }
+            RoleEvent::Given => {
+                ctx.cancel_future(self.looks);
+                self.report(ctx);
+            }
             RoleEvent::Halt { from } => {
                 warn!(self.node.log, "not my master, not halted"; "from" => %from);
             }
-            RoleEvent::Load { .. } => {}
         }
     }
 }

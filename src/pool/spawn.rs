@@ -344,8 +344,11 @@ impl Pool {
         }
     }
 
-    /// Tells the master that its choice came to nothing.
+    /// A choice came to nothing: counts it no longer, or has the master do so.
     fn unplace(&self, node: NodeName) {
+        if self.node.unchoose(node) {
+            return;
+        }
         let pool = self.clone();
         self.node.on_io(async move {
             // If the master cannot hear it, its count forgets the choice by itself.

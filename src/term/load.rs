@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::NodeName;
+
 /// One look at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LoadReport {
@@ -21,4 +23,28 @@ pub(crate) struct LoadReport {
     pub(crate) accepted: u64,
     /// How long such a job keeps a core, in seconds, in the mean; 0 if too few have ended lately.
     pub(crate) job: f32,
+}
+
+/// What a master expects of the nodes' loads, for those who choose nodes themselves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Table {
+    /// In order of joining.
+    pub(crate) nodes: Vec<Figure>,
+    /// How many seconds a job takes in the mean; 0 if that is not known.
+    pub(crate) job: f32,
+    /// How many choose by such a table.
+    pub(crate) choosers: u32,
+    /// The number of the last choices of the one that this is for that are in it.
+    pub(crate) contains: u64,
+}
+
+/// What it expects of one of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Figure {
+    pub(crate) node: NodeName,
+    pub(crate) cores: u32,
+    /// Everything that runs there or wants to run.
+    pub(crate) jobs: f32,
+    /// It stays so: it is no job that ends.
+    pub(crate) steady: bool,
 }

@@ -24,7 +24,7 @@ pub(crate) use file::Refusal;
 pub use file::{FileEntry, FileInfo, FileKind};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use kind::Kind;
-pub(crate) use load::LoadReport;
+pub(crate) use load::{Figure, LoadReport, Table};
 pub use node::{NodeName, NodeNameError};
 pub use pid::{Incarnation, Pid, Ref};
 pub use supervisor::{AutoShutdown, SpecError, Strategy, Supervisor};

@@ -6,7 +6,7 @@ use rmpv::Value;
 
 use super::greeting::{Channel, Greeting, Hello, Part, Refusal, encode, proof_for_docs};
 use super::*;
-use crate::term::{At, HostId, Incarnation, Kind, LoadReport, Pid, Ref};
+use crate::term::{At, Figure, HostId, Incarnation, Kind, LoadReport, Pid, Ref, Table};
 
 #[test]
 fn the_documented_bytes_are_those_of_the_wire() {
@@ -91,6 +91,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         accepted: 6,
         job: 0.25,
     };
+    let figure = Figure { node: a, cores: 4, jobs: 0.5, steady: false };
+    let table = Table { nodes: vec![figure], job: 0.25, choosers: 1, contains: 6 };
     let member = MemberInfo {
         node: a,
         incarnation: Incarnation(7),
@@ -149,6 +151,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("Resume", Control::Resume { to: 3 }),
         ("Tick", Control::Tick),
         ("Load", Control::Load(load)),
+        ("Table", Control::Table(table)),
+        ("Chosen", Control::Chosen { number: 6, counts: vec![(a, 2)] }),
         ("Link", signal(Signal::Link { from: pid(1) })),
         ("Unlink", signal(Signal::Unlink { from: pid(1), id: 4 })),
         ("UnlinkAck", signal(Signal::UnlinkAck { from: pid(1), id: 4 })),

@@ -24,7 +24,9 @@ pub(crate) use tag::{Same, short_name, tag_named, tag_of};
 
 use serde::{Deserialize, Serialize};
 
-use crate::term::{At, ExitReason, Fingerprint, Incarnation, Kind, LoadReport, NodeName, Pid, Ref};
+use crate::term::{
+    At, ExitReason, Fingerprint, Incarnation, Kind, LoadReport, NodeName, Pid, Ref, Table,
+};
 
 /// Which version of this protocol a node speaks; two nodes must agree.
 pub(crate) const PROTOCOL_VERSION: u32 = 4;
@@ -36,6 +38,10 @@ pub(crate) enum Control {
     Tick,
     /// A node's load, to its master.
     Load(LoadReport),
+    /// From the master: what it expects of all loads, for one who chooses nodes often.
+    Table(Table),
+    /// To the master: nodes that I have chosen by such a table, and how often; my batches are numbered.
+    Chosen { number: u64, counts: Vec<(NodeName, u32)> },
     /// A signal to the actor of this number.
     Signal { to: u64, signal: Signal },
     /// A signal to whoever has this name.
@@ -110,6 +116,8 @@ impl Control {
             }
             Control::Tick
             | Control::Load(_)
+            | Control::Table(_)
+            | Control::Chosen { .. }
             | Control::SignalNamed { .. }
             | Control::Spawn(_)
             | Control::Spawned { .. }
