@@ -36,6 +36,11 @@ impl Inflow {
         }
     }
 
+    /// Whether the senders are to pause.
+    pub(crate) fn pauses(&self) -> bool {
+        self.paused
+    }
+
     /// So much was taken out; whether the senders that pause may go on.
     pub(crate) fn went(&mut self, bytes: usize) -> bool {
         self.waiting = self.waiting.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));

@@ -83,6 +83,8 @@ pub(crate) trait Rest: Send + Sync {
 pub(crate) trait Mailbox: Any + Send + Sync {
     /// Messages from another node, still encoded.
     fn push_batch(&self, batch: Batch) -> Word;
+    /// Whether those who send such are to pause.
+    fn has_enough(&self) -> bool;
     /// A message of this node that is encoded.
     fn push_raw(&self, tag: u32, payload: Bytes, answer: Option<Asker>);
     /// A message of this node, which is not serialised.
@@ -187,8 +189,12 @@ impl Cell {
         if new || again {
             from.push_first(&Control::Pause { to: self.pid.number() });
         }
-        if self.is_doomed() {
-            self.resume(); // it may have ended meanwhile, and resumed nobody
+        // FL-4: what it had to do, or its end, may have been over before this was said.
+        if self.is_doomed() || !self.mailbox.has_enough() {
+            if let Some(rare) = lock(&self.rare).as_deref_mut() {
+                rare.paused.retain(|link| !Arc::ptr_eq(link, from));
+            }
+            from.push_first(&Control::Resume { to: self.pid.number() });
         }
     }
 

@@ -40,6 +40,7 @@ pub(crate) mod parcel;
 mod pause;
 mod peers;
 mod questions;
+pub(crate) mod queue;
 pub(crate) mod registry;
 mod relay;
 pub(crate) mod role;

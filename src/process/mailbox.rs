@@ -16,9 +16,10 @@ use crate::node::ambient::{decode_at, decode_in};
 use crate::node::answer::Asker;
 use crate::node::batch::Batch;
 use crate::node::cell::{Cell, Mailbox, lock};
-use crate::node::inbox::{Queue, log_dropped};
+use crate::node::inbox::log_dropped;
 use crate::node::letter::{Content, Letter};
 use crate::node::parcel::{Parcel, Put, RunOf};
+use crate::node::queue::Queue;
 use crate::term::Ref;
 use crate::wire::{Fault, Signal, sharing, tag_of};
 
@@ -73,6 +74,10 @@ impl Mailbox for Letters {
         let bytes = batch.bytes();
         let put = lock(&self.queue).put_from_afar(Content::Batch(batch), bytes);
         put.unwrap_or(Word::None) // out of the lock
+    }
+
+    fn has_enough(&self) -> bool {
+        lock(&self.queue).has_enough()
     }
 
     fn push_raw(&self, tag: u32, payload: Bytes, asker: Option<Asker>) {
