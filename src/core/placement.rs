@@ -602,7 +602,7 @@ mod tests {
             let report = LoadReport { running: 4, runnable: 4, job: 0.1, ..idle(0) };
             placement.report(node(1), report, at + ms(2));
             let loads = placement.nodes_and_load(at + ms(4));
-            assert!(loads[0].1 < 0.01 && loads[1].1 == 2.0, "PL-5: {loads:?}");
+            assert!(loads[0].1 < 0.2 && loads[1].1 >= 2.0, "PL-5: {loads:?}");
         }
     }
 
