@@ -165,9 +165,9 @@ impl Long {
 /// A frame longer than this takes the lane.
 pub(super) const LONG_BYTES: usize = 32 << 10;
 /// Of the lane, so much goes at once.
-const WRITE_BYTES: usize = 256 << 10;
+const WRITE_BYTES: usize = 64 << 10;
 /// A frame up to this length goes in one piece, also if it is longer than that: it is read to where it stays.
-const WHOLE_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+const WHOLE_BYTES_MAX: usize = 96 << 10;
 
 #[cfg(test)]
 mod tests {
