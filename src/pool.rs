@@ -368,6 +368,12 @@ impl Pool {
         nodes
     }
 
+    /// Waits until every process of this handle's node that is ready now has had a turn, and whoever is tied to those that
+    /// ended has heard of it. For tests that want to look at what came of something.
+    pub async fn turns_over(&self) {
+        self.node.turns_over().await;
+    }
+
     /// What carries the connection with that node, if there is one at this moment.
     #[must_use]
     pub fn via(&self, node: NodeName) -> Option<Via> {

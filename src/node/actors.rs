@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures::channel::oneshot;
+use futures::future::join_all;
+
 use super::Node;
 use super::cell::Cell;
 use super::keeper::Ended;
@@ -170,6 +173,18 @@ impl Node {
     fn is_among(&self, entry: &Entry) -> bool {
         let Some(only) = &self.config.only else { return true };
         entry.module == OWN_MODULE || only.iter().any(|module| module == entry.module)
+    }
+
+    /// Waits until everybody who is ready now has had a turn, and those have heard who are tied to whoever ended.
+    pub(crate) async fn turns_over(&self) {
+        let stages = self.hands.get().map_or(&[][..], |hands| &hands.stages);
+        let over = stages.iter().map(|stage| {
+            let (tell, told) = oneshot::channel::<()>();
+            stage.order(move || drop(tell)); // or it is dropped with the stage
+            told
+        });
+        join_all(over.collect::<Vec<_>>()).await;
+        self.losses_told().await;
     }
 
     pub(crate) fn count_accepted(&self) {

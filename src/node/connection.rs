@@ -510,11 +510,16 @@ async fn serve(upheld: Upheld, met: Met) {
     let why = match stream.bare() {
         Ok(Bare::Socket(socket)) => {
             match node.sockets.add(socket, node.clone(), link.clone(), read) {
-                Ok((watched, ended)) => futures::select! {
-                    why = ended.fuse() => why.unwrap_or_else(|_| "its socket was dropped".to_owned()),
-                    () = link.lost().fuse() => "the connection was ended".to_owned(),
-                    why = keep_alive(node, link, Some(&watched)).fuse() => why,
-                },
+                Ok((watched, ended)) => {
+                    let why = futures::select! {
+                        why = ended.fuse() => why.unwrap_or_else(|_| "its socket was dropped".to_owned()),
+                        () = link.lost().fuse() => "the connection was ended".to_owned(),
+                        why = keep_alive(node, link, Some(&watched)).fuse() => why,
+                    };
+                    // Before the peer hears of it, which may come back at once.
+                    node.lose(link, &why);
+                    why
+                }
                 Err(why) => why.to_string(),
             }
         }

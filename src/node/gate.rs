@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::task::ArcWake;
 
 use super::cell::{Cell, Rest, lock};
+use super::idle;
 
 /// The way to one mailbox of another node that has enough.
 ///
@@ -53,6 +54,7 @@ impl Gate {
             cell.rest_on(self.clone()); // whoever kills it finds it here
             cell.queue().set_stuck(true);
         }
+        idle::before_waiting();
         let state = lock(&self.state);
         let closed = |state: &mut State| !state.open && !cell.is_some_and(Cell::is_doomed);
         let held = self.opened.wait_timeout_while(state, PATIENCE, closed);

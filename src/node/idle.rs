@@ -37,6 +37,7 @@ impl Idle {
     }
 
     fn before_sleep(&self, spin: &Mutex<Spin>) {
+        HERE.with_borrow_mut(|here| here.sends = true);
         let last = send_all();
         let (stage, sockets) = match self {
             Idle::Arbiter(stage, sockets) => (Some(stage), Some(sockets.clone())),
@@ -106,11 +107,12 @@ pub(crate) fn unsent(link: &Arc<Link>, before: usize, after: usize) {
         if !here.sends {
             return None;
         }
-        if here.unsent.iter().any(|unsent| Arc::ptr_eq(unsent, link)) {
-            return Some(false);
+        // A buffer that was empty was sent by somebody else while our turn went on.
+        let first = here.unsent.is_empty() || before == 0;
+        if !here.unsent.iter().any(|unsent| Arc::ptr_eq(unsent, link)) {
+            here.unsent.push(link.clone());
         }
-        here.unsent.push(link.clone());
-        Some(here.unsent.len() == 1)
+        Some(first)
     });
     match first.unwrap_or(None) {
         Some(_) if before / SEND_BYTES != after / SEND_BYTES => link.flush(),
@@ -142,10 +144,14 @@ pub(crate) fn turn_over() {
     }
 }
 
+/// This thread is about to wait in the middle of a turn: what was left unsent goes first.
+pub(crate) fn before_waiting() {
+    send_all();
+}
+
 fn send_all() -> Weak<Sockets> {
     let (links, mut last) = HERE.with_borrow_mut(|here| {
         here.turns = 0;
-        here.sends = true; // the runtime is one of ours, or this would not be called
         (std::mem::take(&mut here.unsent), here.last.clone())
     });
     if links.is_empty() {

@@ -5,6 +5,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::cell::{Cell, Rest, lock};
+use super::idle;
 use crate::core::credit::{Credit, Grant};
 
 /// What this node prints over one connection, or on itself.
@@ -49,6 +50,7 @@ impl Outlet {
 
     /// Waits for leave to print, or for a reason why there is none.
     fn wait(&self, cell: &Cell, bytes: usize) -> (MutexGuard<'_, State>, Grant) {
+        idle::before_waiting();
         let mut state = lock(&self.state);
         loop {
             if cell.is_doomed() {

@@ -31,8 +31,10 @@ pub(crate) struct Sockets {
     alarm: OwnedFd,
     all: Mutex<HashMap<u64, Arc<Socket>>>,
     next: AtomicU64,
-    /// How often somebody has looked, or asked the watcher to stay awake.
+    /// How often somebody has looked.
     looks: AtomicU64,
+    /// How often the watcher was asked to stay awake.
+    asked: AtomicU64,
     /// A thread looks for as long as it has patience: one is enough.
     looking: AtomicBool,
     /// Whoever looked sleeps now: the watcher's turn.
@@ -65,6 +67,7 @@ impl Sockets {
             all: Mutex::default(),
             next: AtomicU64::new(ALARM + 1),
             looks: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
             looking: AtomicBool::new(false),
             left: AtomicBool::new(false),
             unsent: AtomicBool::new(false),
@@ -164,8 +167,9 @@ impl Sockets {
     /// Sees to it that what was put there is sent within a millisecond or two, even if its thread does not
     /// come to it.
     pub(super) fn stay_awake(&self) {
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        if self.state.compare_exchange(WAITS, TICKS, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        // In this order, as the watcher looks in the other one.
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.state.compare_exchange(WAITS, TICKS, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             self.ring();
         }
     }
@@ -193,24 +197,34 @@ impl Sockets {
     }
 
     fn watching(&self) {
-        let mut seen = self.looks.load(Ordering::Relaxed);
+        let (mut seen_looks, mut seen_asked) = (0, 0);
         while !self.stopped.load(Ordering::Acquire) {
             if self.unsent.swap(false, Ordering::AcqRel) {
                 self.flush_all();
             }
             let left = self.left.swap(false, Ordering::AcqRel);
             let looks = self.looks.load(Ordering::Relaxed);
-            if looks != seen && !left {
-                seen = looks;
-                self.state.store(TICKS, Ordering::Release);
+            let asked = self.asked.load(Ordering::SeqCst);
+            let somebody_looks = looks != seen_looks && !left;
+            let is_asked = asked != seen_asked;
+            (seen_looks, seen_asked) = (looks, asked);
+            if somebody_looks {
+                self.state.store(TICKS, Ordering::SeqCst);
                 park_timeout(TICK);
                 self.flush_all();
-                continue;
+            } else if is_asked {
+                self.state.store(TICKS, Ordering::SeqCst);
+                let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
+                self.wait_for(Some(&tick), EVENTS_OF_A_WAIT);
+                self.hush();
+                self.flush_all();
+            } else {
+                self.state.store(WAITS, Ordering::SeqCst);
+                if self.asked.load(Ordering::SeqCst) == asked {
+                    self.wait_for(None, EVENTS_OF_A_WAIT);
+                    self.hush();
+                }
             }
-            seen = looks;
-            self.state.store(WAITS, Ordering::Release);
-            self.wait_for(None, EVENTS_OF_A_WAIT);
-            self.hush();
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! All that one node sends to another goes over one connection, in order. So once a token that was sent
 //! after it has come back from the other node, whatever was sent before has arrived, and so has what the
-//! other node answered to it.
+//! other node answered to it. On its own node everybody has had a turn by then.
 
 use pspawn::prelude::*;
 
@@ -37,6 +37,7 @@ async fn sweeper(mut ctx: Ctx, driver: Pid) {
                 if !lost.is_empty() {
                     all_down(&mut ctx, &lost).await;
                 }
+                ctx.pool().turns_over().await;
                 (this_round, missing) = (round, others.len());
                 if others.is_empty() {
                     say(&ctx, Saying::Swept(round));
