@@ -19,7 +19,9 @@ main() ->
     end,
     receive stop -> ok end.
 
-peer() -> end_with_input().
+peer() ->
+    end_with_input(),
+    io:format("up~n").
 
 end_with_input() ->
     spawn(fun() -> eof = io:get_line(""), erlang:halt(0, [{flush, false}]) end).

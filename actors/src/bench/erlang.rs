@@ -8,10 +8,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use pspawn::Error;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
 
 use super::measure::median;
 use super::{Effort, jobs, kill};
@@ -85,6 +87,16 @@ impl Erlang {
             others_up.push(self.node(&name, &["-s", "bench", "peer"])?);
             names.push(name);
         }
+        // One that is connected with before it is all up loses what is started there.
+        let mut open = Vec::new();
+        for other in &mut others_up {
+            let mut said = lines_of(other)?;
+            match timeout(PATIENCE, said.next_line()).await {
+                Ok(Ok(Some(line))) if line == "up" => open.push(said),
+                Ok(said) => return Err(format!("Erlang says: {said:?}").into()),
+                Err(_) => return Err("Erlang does not come up".into()),
+            }
+        }
         let name = format!("near{}@127.0.0.1", NUMBER.fetch_add(1, Ordering::Relaxed));
         let Effort { warm, long, idle, flood, transfer, asks, .. } = effort;
         let effort = format!(
@@ -95,7 +107,10 @@ impl Erlang {
         let mut args = vec!["-s", "bench", "main", "-extra", workload, &effort];
         args.extend(names.iter().map(String::as_str));
         let mut near = self.node(&name, &args)?;
-        let measured = figure(&mut near).await;
+        let measured = match timeout(PATIENCE, figure(&mut near)).await {
+            Ok(measured) => measured,
+            Err(_) => Err(format!("Erlang has no figure after {PATIENCE:?}").into()),
+        };
         for mut node in others_up.into_iter().chain([near]) {
             node.kill().await?; // and it has been waited for
         }
@@ -112,9 +127,16 @@ impl Erlang {
     }
 }
 
+fn lines_of(node: &mut Child) -> Result<Lines<BufReader<ChildStdout>>, Error> {
+    Ok(BufReader::new(node.stdout.take().ok_or("it has no output")?).lines())
+}
+
+/// Longer than any measurement takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// What the near node says in the end; whom it wants to have killed is.
 async fn figure(near: &mut Child) -> Result<f64, Error> {
-    let mut lines = BufReader::new(near.stdout.take().ok_or("it has no output")?).lines();
+    let mut lines = lines_of(near)?;
     let (mut killed_at, mut notices) = (0, Vec::new());
     while let Some(line) = lines.next_line().await? {
         let (word, number) = line.split_once(' ').unwrap_or((&line, ""));
