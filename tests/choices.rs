@@ -32,7 +32,8 @@ async fn callers_on_the_master_share_one_turn() {
             let pool = (*pool).clone();
             std::thread::spawn(move || {
                 let ask = || futures::executor::block_on(pool.node()).expect("the pool is there");
-                (0..100).map(|_| ask()).last().expect("it asked")
+                (0..99).for_each(|_| _ = ask());
+                ask()
             })
         })
         .collect();
