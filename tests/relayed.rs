@@ -399,12 +399,13 @@ fn a_node_that_relays_what_it_may_not_is_dropped_and_nobody_else() {
     assert_eq!((pieces, came.len()), (7, 5 + 7 + 5), "RY-2");
 
     // Who is not of the pool, or calls who is not there, hears that it is closed.
-    for (part, to) in
-        [("Free", one), ("Hidden", "nobody@nowhere"), ("Hidden", pool.here().as_str())]
-    {
-        let name = format!("{}@nowhere", part.to_lowercase());
-        let (mut enemy, _) = enemy(&name, part);
-        enemy.send(&relay(to, &stream(&name, 1), "Open".into()));
+    for (name, part, to) in [
+        ("free@nowhere", "Free", one),
+        ("caller@nowhere", "Hidden", "nobody@nowhere"),
+        ("other@nowhere", "Hidden", pool.here().as_str()),
+    ] {
+        let (mut enemy, _) = enemy(name, part);
+        enemy.send(&relay(to, &stream(name, 1), "Open".into()));
         let (_, what) = hears_relay(&mut enemy, to);
         assert_eq!(what, Value::from("Closed"), "{part} to {to}");
     }

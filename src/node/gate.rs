@@ -54,7 +54,7 @@ impl Gate {
             cell.rest_on(self.clone()); // whoever kills it finds it here
             cell.queue().set_stuck(true);
         }
-        idle::before_waiting();
+        idle::send_all();
         let state = lock(&self.state);
         let closed = |state: &mut State| !state.open && !cell.is_some_and(Cell::is_doomed);
         let held = self.opened.wait_timeout_while(state, PATIENCE, closed);

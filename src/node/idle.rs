@@ -15,7 +15,6 @@ use super::stage::Stage;
 use crate::core::spin::{Looked, STOLEN, Spin};
 
 /// What a thread does before it sleeps.
-#[derive(Clone)]
 pub(crate) enum Idle {
     /// An arbiter's: its actors, and the sockets of its node.
     Arbiter(Arc<Stage>, Arc<Sockets>),
@@ -144,12 +143,9 @@ pub(crate) fn turn_over() {
     }
 }
 
-/// This thread is about to wait in the middle of a turn: what was left unsent goes first.
-pub(crate) fn before_waiting() {
-    send_all();
-}
-
-fn send_all() -> Weak<Sockets> {
+/// Sends what this thread has left unsent, as is due before it waits, be it in the middle of a turn. Returns the sockets over
+/// which something was sent last.
+pub(crate) fn send_all() -> Weak<Sockets> {
     let (links, mut last) = HERE.with_borrow_mut(|here| {
         here.turns = 0;
         (std::mem::take(&mut here.unsent), here.last.clone())

@@ -326,40 +326,30 @@ impl Link {
         let number = known.map_or(0, |known| known.number);
         let start = out.data.own.len();
         let waits = out.lane.has_of(from);
-        let (bytes, in_lane) = if waits || known.is_some_and(|known| known.long) {
+        // What is likely to be long is written apart; what has become long is taken out again.
+        let apart = if waits || known.is_some_and(|known| known.long) {
             let mut draft = Draft::default();
             write(&mut draft, number)?;
-            let bytes = draft.len();
-            let long = bytes > LONG_BYTES;
-            if waits || long {
-                out.lane.push(from, life, draft);
-            } else {
-                out.data.own.extend_from_slice(&draft.into_bytes());
-            }
-            if let Some(tag) = tag.filter(|_| !long) {
-                out.kinds.note(tag, false);
-            }
-            (bytes, waits || long)
+            Some(draft)
         } else {
             write(&mut out.data, number)?;
-            let bytes = out.data.own.len() - start;
-            if bytes > LONG_BYTES || !out.data.taken.is_empty() {
-                let own = out.data.own.split_off(start);
-                let taken = out.data.taken.drain(..).map(|(at, part)| (at - start, part)).collect();
-                let draft = Draft { own, taken };
+            let is_long = out.data.own.len() - start > LONG_BYTES || !out.data.taken.is_empty();
+            is_long.then(|| out.data.split_off(start))
+        };
+        let (bytes, in_lane) = match apart {
+            None => (out.data.own.len() - start, false),
+            Some(draft) => {
                 let bytes = draft.len();
-                let long = bytes > LONG_BYTES;
-                if long {
+                let is_long = bytes > LONG_BYTES;
+                if let Some(tag) = tag {
+                    out.kinds.note(tag, is_long);
+                }
+                if waits || is_long {
                     out.lane.push(from, life, draft);
                 } else {
                     out.data.own.extend_from_slice(&draft.into_bytes());
                 }
-                if let Some(tag) = tag.filter(|_| long) {
-                    out.kinds.note(tag, true);
-                }
-                (bytes, long)
-            } else {
-                (bytes, false)
+                (bytes, waits || is_long)
             }
         };
         if out.phase == Phase::Connecting

@@ -50,7 +50,7 @@ impl Outlet {
 
     /// Waits for leave to print, or for a reason why there is none.
     fn wait(&self, cell: &Cell, bytes: usize) -> (MutexGuard<'_, State>, Grant) {
-        idle::before_waiting();
+        idle::send_all();
         let mut state = lock(&self.state);
         loop {
             if cell.is_doomed() {

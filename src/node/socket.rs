@@ -164,19 +164,19 @@ impl Socket {
     fn write(&self, writing: &mut Writing, sockets: &Sockets) {
         loop {
             let Writing { outgoing, done, .. } = writing;
-            let mut parts = Vec::with_capacity(PARTS_MAX);
+            let (mut parts, mut count) = ([IoSlice::new(&[]); PARTS_MAX], 0);
             let mut skip = *done;
             for part in outgoing.parts() {
                 match part.len().checked_sub(skip) {
                     None | Some(0) => skip -= part.len(),
-                    Some(_) if parts.len() == PARTS_MAX => break,
+                    Some(_) if count == PARTS_MAX => break,
                     Some(_) => {
-                        parts.push(IoSlice::new(&part[skip..]));
-                        skip = 0;
+                        parts[count] = IoSlice::new(&part[skip..]);
+                        (count, skip) = (count + 1, 0);
                     }
                 }
             }
-            if parts.is_empty() {
+            if count == 0 {
                 *done = 0;
                 if !self.link.take_waiting(outgoing) {
                     return;
@@ -184,7 +184,7 @@ impl Socket {
                 continue;
             }
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let sent = match &parts[..] {
+            let sent = match &parts[..count] {
                 [part] => send(&self.fd, part, flags),
                 parts => sendmsg(&self.fd, parts, &mut SendAncillaryBuffer::default(), flags),
             };

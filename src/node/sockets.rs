@@ -7,6 +7,7 @@
 //! for longer than that, nor one of its own that is not sent yet.
 
 use std::collections::HashMap;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -14,7 +15,6 @@ use std::thread::{JoinHandle, Thread, park_timeout};
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::Timespec;
@@ -125,16 +125,16 @@ impl Sockets {
     /// Reads and writes what can be at this moment; whether anything has come.
     pub(crate) fn look(&self) -> bool {
         self.looks.fetch_add(1, Ordering::Relaxed);
-        self.wait_for(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }), EVENTS_OF_A_LOOK)
+        self.wait_for::<EVENTS_OF_A_LOOK>(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
     }
 
-    fn wait_for(&self, timeout: Option<&Timespec>, events_max: usize) -> bool {
-        let mut events: Vec<Event> = Vec::with_capacity(events_max);
-        if epoll::wait(&self.epoll, spare_capacity(&mut events), timeout).is_err() {
+    fn wait_for<const EVENTS: usize>(&self, timeout: Option<&Timespec>) -> bool {
+        let mut room = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
+        let Ok((events, _)) = epoll::wait(&self.epoll, &mut room[..], timeout) else {
             return false; // interrupted
-        }
+        };
         let mut came = false;
-        for Event { flags, data } in events {
+        for &mut Event { flags, data } in events {
             if data.u64() == ALARM {
                 continue;
             }
@@ -215,13 +215,13 @@ impl Sockets {
             } else if is_asked {
                 self.state.store(TICKS, Ordering::SeqCst);
                 let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
-                self.wait_for(Some(&tick), EVENTS_OF_A_WAIT);
+                self.wait_for::<EVENTS_OF_A_WAIT>(Some(&tick));
                 self.hush();
                 self.flush_all();
             } else {
                 self.state.store(WAITS, Ordering::SeqCst);
                 if self.asked.load(Ordering::SeqCst) == asked {
-                    self.wait_for(None, EVENTS_OF_A_WAIT);
+                    self.wait_for::<EVENTS_OF_A_WAIT>(None);
                     self.hush();
                 }
             }

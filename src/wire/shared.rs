@@ -30,6 +30,12 @@ impl Draft {
         self.own.len() + self.taken.iter().map(|(_, part)| part.len()).sum::<usize>()
     }
 
+    /// Takes off what was written from here on, nothing before which was taken.
+    pub(crate) fn split_off(&mut self, start: usize) -> Draft {
+        let taken = self.taken.drain(..).map(|(at, part)| (at - start, part)).collect();
+        Draft { own: self.own.split_off(start), taken }
+    }
+
     /// All of it in one piece.
     pub(crate) fn into_bytes(self) -> Bytes {
         if self.taken.is_empty() {

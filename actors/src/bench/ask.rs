@@ -10,7 +10,7 @@ use pspawn::{Error, Payload};
 
 use super::erlang::Nodes;
 use super::limit::{Client, Server, decode};
-use super::measure::{Effort, median};
+use super::measure::Effort;
 use super::pair::Pair;
 use super::{Limit, Workload, crew};
 
@@ -88,19 +88,12 @@ remote_actor!(Echo as "bench_echo", new() = Echo, handles[Ask]);
 
 /// One after the other: the median of how long they take, in microseconds.
 async fn ask_one(_: Ctx, echo: RemoteAddr<Echo>, effort: Effort) -> f64 {
-    let mut micros = Vec::new();
-    let spent = effort.spend(async |count| {
-        micros.clear();
-        let begin = Instant::now();
-        for seq in 0..count {
-            let asked = Instant::now();
-            ask(&echo, seq).await;
-            micros.push(asked.elapsed().as_secs_f64() * 1e6);
-        }
-        Ok::<_, Infallible>(begin.elapsed())
-    });
-    let Ok(_) = spent.await;
-    median(&micros)
+    let once = async |seq| {
+        ask(&echo, seq).await;
+        Ok::<_, Infallible>(())
+    };
+    let Ok(median) = effort.median_micros(once).await;
+    median
 }
 
 /// Many processes ask, each one question after the other: how many a second they get answered.
@@ -140,25 +133,16 @@ fn server() -> Server {
 }
 
 async fn limit_one(mut wire: Client, effort: Effort) -> io::Result<f64> {
-    let mut micros = Vec::new();
-    let spent = effort.spend(async |count| {
-        micros.clear();
-        let begin = Instant::now();
-        for seq in 0..count {
-            let asked = Instant::now();
-            wire.put(&AskRef { seq, data: &DATA })?;
-            wire.flush().await?;
-            wire.read(|frame, _| {
-                assert_eq!(decode::<AskRef<'_>>(frame)?.seq, seq);
-                Ok(())
-            })
-            .await?;
-            micros.push(asked.elapsed().as_secs_f64() * 1e6);
-        }
-        Ok::<_, io::Error>(begin.elapsed())
-    });
-    spent.await?;
-    Ok(median(&micros))
+    let once = async |seq| {
+        wire.put(&AskRef { seq, data: &DATA })?;
+        wire.flush().await?;
+        wire.read(|frame, _| {
+            assert_eq!(decode::<AskRef<'_>>(frame)?.seq, seq);
+            Ok(())
+        })
+        .await
+    };
+    effort.median_micros(once).await
 }
 
 async fn limit_several(mut wire: Client, askers: u64, effort: Effort) -> io::Result<f64> {

@@ -1,6 +1,6 @@
 //! How long to measure, and what is made of several figures.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,26 @@ impl Effort {
             }
             count *= 3;
         }
+    }
+
+    /// Does one operation after the other likewise. Gives the median of what they took, in microseconds.
+    pub(super) async fn median_micros<E>(
+        self,
+        mut once: impl AsyncFnMut(u64) -> Result<(), E>,
+    ) -> Result<f64, E> {
+        let mut micros = Vec::new();
+        let spent = self.spend(async |count| {
+            micros.clear();
+            let begin = Instant::now();
+            for seq in 0..count {
+                let asked = Instant::now();
+                once(seq).await?;
+                micros.push(asked.elapsed().as_secs_f64() * 1e6);
+            }
+            Ok(begin.elapsed())
+        });
+        spent.await?;
+        Ok(median(&micros))
     }
 }
 
