@@ -30,7 +30,7 @@ use crate::node::letter::{Content, Letter};
 use crate::node::names::NameError;
 use crate::node::registry::Started;
 use crate::node::seat::{Awaited, Seat};
-use crate::node::stage::{Body, Stage};
+use crate::node::stage::Body;
 use crate::pool::{Parent, Pool, Running, Spawn, SpawnError, Ties, Watches};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref, To};
 use crate::wire::{Up, short_name};
@@ -64,7 +64,7 @@ impl Ctx {
         let pid = node.new_pid();
         let mailbox: Box<dyn Mailbox> = Box::new(Letters::default());
         let kind = Arc::new(Kind::new("pspawn", "mailbox"));
-        let stage = Arc::new(Stage::nowhere()); // it counts for nothing
+        let stage = node.stages().nowhere().number(); // it counts for nothing
         let cell = Cell::new(pid, kind, node.name, None, node.clone(), stage, mailbox);
         let cell = Arc::new(cell.of_plain_code());
         cell.trap_exits(true);

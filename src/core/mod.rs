@@ -1,5 +1,6 @@
 //! Decisions: plain functions of what has happened. No clock, socket, thread or actix in here.
 
+pub(crate) mod balance;
 pub(crate) mod calls;
 pub(crate) mod credit;
 pub(crate) mod differences;

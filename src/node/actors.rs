@@ -14,7 +14,8 @@ use super::load::Blocking;
 use super::registry::{self, Entry};
 use super::role::RoleEvent;
 use super::seat::{Born, Kin, Seat, Terms};
-use super::stage::Stage;
+use super::stage::{Stage, number_here};
+use super::stages::Stages;
 use crate::core::life::Effect;
 use crate::term::{Kind, Pid, Ref};
 use crate::wire::{Control, SpawnFault, SpawnOptions, SpawnOrder};
@@ -73,29 +74,40 @@ impl Node {
         }
     }
 
-    /// The stage with the least to do, in turn among equals; one whose thread waits comes last. None if
+    pub(crate) fn stages(&self) -> &Arc<Stages> {
+        &self.stages
+    }
+
+    /// Where somebody begins whom nobody here has started: where there is the least to do. None if
     /// no actor is to start any more.
-    fn stage(&self) -> Option<&Arc<Stage>> {
+    fn stage(&self) -> Option<&Stage> {
         if self.is_stopping() {
             return None;
         }
-        let hands = self.hands.get().expect("a node that others can reach has arbiters");
-        let (before, after) = {
-            let turn = self.next_worker.fetch_add(1, Ordering::Relaxed);
-            hands.stages.split_at(turn % hands.stages.len())
-        };
-        let busy = |stage: &&Arc<Stage>| {
-            let load = stage.load();
-            (load.is_stuck(), load.len() + load.running())
-        };
-        after.iter().chain(before).filter(|stage| !stage.is_closed()).min_by_key(busy)
+        self.stages.least_busy(self.next_worker.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Where somebody begins whom code on this node starts: at home, if that is an actor. Who is waited for until it is up is one
+    /// that stays: it begins like a stranger, and keeps nothing of whoever watches over it waiting.
+    fn stage_for(&self, options: &SpawnOptions) -> Option<&Stage> {
+        match number_here(&self.stages) {
+            Some(home) if options.up.is_none() && !self.is_stopping() => Some(self.stages.at(home)),
+            Some(_) | None => self.stage(),
+        }
+    }
+
+    /// Sees to it that whoever is about to begin does, even if its arbiter does not come to it.
+    pub(crate) fn look_after_births(&self) {
+        if self.stages.somebody_sleeps() {
+            self.sockets.stay_awake();
+        }
     }
 
     fn seat(
         self: &Arc<Self>,
         kind: Arc<Kind>,
         options: SpawnOptions,
-        stage: Arc<Stage>,
+        stage: u16,
         born: Born,
         over: Option<Arc<Link>>,
     ) -> Seat {
@@ -114,7 +126,7 @@ impl Node {
         if !self.allows(known.entry) {
             return Err(SpawnFault::NotAllowed);
         }
-        let stage = self.stage().ok_or(SpawnFault::Stopping)?.clone();
+        let stage = self.stage_for(&options).ok_or(SpawnFault::Stopping)?.number();
         let seat = self.seat(known.kind.clone(), options, stage, Born::Here(kin), None);
         (known.entry.start)(args, seat).map_err(|refused| SpawnFault::BadArguments(refused.1))
     }
@@ -131,7 +143,7 @@ impl Node {
         if known.is_some_and(|known| !self.allows(known.entry)) {
             return Err(SpawnFault::NotAllowed);
         }
-        let stage = self.stage().ok_or(SpawnFault::Stopping)?.clone();
+        let stage = self.stage_for(&options).ok_or(SpawnFault::Stopping)?.number();
         let kind = known.map_or_else(|| Arc::new(kind.clone()), |known| known.kind.clone());
         Ok(start(self.seat(kind, options, stage, Born::Here(kin), None)))
     }
@@ -152,9 +164,9 @@ impl Node {
             Some(known) if !self.is_among(known.entry) => return born(Err(SpawnFault::NotAmong)),
             Some(known) => known,
         };
-        let Some(stage) = self.stage().cloned() else { return born(Err(SpawnFault::Stopping)) };
+        let Some(stage) = self.stage() else { return born(Err(SpawnFault::Stopping)) };
         let born = Born::Ordered(Box::new(born));
-        let seat = self.seat(known.kind.clone(), options, stage.clone(), born, Some(link.clone()));
+        let seat = self.seat(known.kind.clone(), options, stage.number(), born, Some(link.clone()));
         // A dead arbiter drops the seat unused, and the asker hears of it.
         stage.order(move || {
             if let Err(refused) = (known.entry.start)(&args, seat) {
@@ -177,13 +189,15 @@ impl Node {
 
     /// Waits until everybody who is ready now has had a turn, and those have heard who are tied to whoever ended.
     pub(crate) async fn turns_over(&self) {
-        let stages = self.hands.get().map_or(&[][..], |hands| &hands.stages);
-        let over = stages.iter().map(|stage| {
-            let (tell, told) = oneshot::channel::<()>();
-            stage.order(move || drop(tell)); // or it is dropped with the stage
-            told
-        });
-        join_all(over.collect::<Vec<_>>()).await;
+        // Whoever is about to begin may be handed on to another stage, and taken from there.
+        for _ in 0..3 {
+            let over = self.stages.arbiters().iter().map(|stage| {
+                let (tell, told) = oneshot::channel::<()>();
+                stage.order(move || drop(tell)); // or it is dropped with the stage
+                told
+            });
+            join_all(over.collect::<Vec<_>>()).await;
+        }
         self.losses_told().await;
     }
 
@@ -205,8 +219,7 @@ impl Node {
 
     /// Actors of this node that are ready to run and do not: `statistics(run_queue)`.
     pub(crate) fn run_queue(&self) -> usize {
-        let stages = self.hands.get().map_or(&[][..], |hands| &hands.stages);
-        stages.iter().map(|stage| stage.load().len() as usize).sum()
+        self.stages.arbiters().iter().map(|stage| stage.load().len() as usize).sum()
     }
 
     pub(crate) fn blocking(&self) -> Option<Arc<Blocking>> {

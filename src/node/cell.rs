@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
@@ -39,8 +39,8 @@ pub(crate) struct Cell {
     /// Who started it, if it was an actor.
     parent: Option<Box<Pid>>,
     pub(crate) node: Arc<Node>,
-    stage: Arc<Stage>,
-    /// Its place there.
+    /// Its stage, once it has begun for good, and its place there.
+    stage: AtomicU16,
     place: AtomicU32,
     queued: AtomicBool,
     /// What is, or was, to be known of it elsewhere: [`TIED`], [`NOTED`], [`RESTED`],
@@ -108,7 +108,7 @@ impl Cell {
         leader: NodeName,
         parent: Option<Pid>,
         node: Arc<Node>,
-        stage: Arc<Stage>,
+        stage: u16,
         mailbox: Box<dyn Mailbox>,
     ) -> Cell {
         Cell {
@@ -117,7 +117,7 @@ impl Cell {
             leader: AtomicU32::new(leader.number()),
             parent: parent.map(Box::new),
             node,
-            stage,
+            stage: AtomicU16::new(stage),
             place: AtomicU32::new(u32::MAX),
             queued: AtomicBool::new(false),
             notes: AtomicU8::new(0),
@@ -206,9 +206,21 @@ impl Cell {
         }
     }
 
+    /// Where it lives.
+    fn stage(&self) -> &Stage {
+        self.node.stages().at(self.stage.load(Ordering::Relaxed)) // settled before its first turn
+    }
+
     /// The run queue of its arbiter.
     pub(super) fn queue(&self) -> &RunQueue {
-        self.stage.load()
+        self.stage().load()
+    }
+
+    /// It begins on another stage. It counts as queued.
+    pub(super) fn move_to(&self, stage: &Stage) {
+        self.queue().dropped_while_queued();
+        self.stage.store(stage.number(), Ordering::Relaxed);
+        stage.load().woken();
     }
 
     /// Whether a signal has ended the actor: messages to it vanish from now on.
@@ -420,20 +432,20 @@ impl Cell {
     /// It is on its way to its stage.
     pub(super) fn count_as_queued(&self) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            self.stage.load().woken();
+            self.stage().load().woken();
         }
     }
 
     /// It has ended. CE-2: the flag stays set, so that a waker that is used later counts for nothing.
     pub(super) fn count_as_gone(&self) {
         if self.queued.swap(true, Ordering::AcqRel) {
-            self.stage.load().dropped_while_queued();
+            self.stage().load().dropped_while_queued();
         }
     }
 
     /// It has its turn, for as long as what is returned is held.
     pub(super) fn start_turn(&self) -> Turn<'_> {
-        let load = self.stage.load();
+        let load = self.stage().load();
         load.poll_started(self.queued.swap(false, Ordering::AcqRel));
         Turn(load)
     }
@@ -513,8 +525,9 @@ impl Cell {
 impl ArcWake for Cell {
     fn wake_by_ref(cell: &Arc<Self>) {
         if !cell.queued.swap(true, Ordering::AcqRel) {
-            cell.stage.load().woken();
-            cell.stage.ready(cell.clone());
+            let stage = cell.stage();
+            stage.load().woken();
+            stage.ready(cell.clone());
         }
     }
 }

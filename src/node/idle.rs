@@ -12,12 +12,13 @@ use super::clock::Moment;
 use super::link::Link;
 use super::sockets::Sockets;
 use super::stage::Stage;
+use super::stages::Stages;
 use crate::core::spin::{Looked, STOLEN, Spin};
 
 /// What a thread does before it sleeps.
 pub(crate) enum Idle {
     /// An arbiter's: its actors, and the sockets of its node.
-    Arbiter(Arc<Stage>, Arc<Sockets>),
+    Arbiter(Arc<Stages>, u16, Arc<Sockets>),
     /// The IO thread's: it sends, and leaves the looking to others.
     Io,
     /// That of a program's own code: the sockets over which it sent something last.
@@ -39,20 +40,25 @@ impl Idle {
         HERE.with_borrow_mut(|here| here.sends = true);
         let last = send_all();
         let (stage, sockets) = match self {
-            Idle::Arbiter(stage, sockets) => (Some(stage), Some(sockets.clone())),
+            Idle::Arbiter(stages, at, sockets) => {
+                (Some((&**stages, stages.at(*at))), Some(sockets.clone()))
+            }
             Idle::Io => return,
             Idle::Main => (None, last.upgrade()),
         };
         let Some(sockets) = sockets else { return };
         // A thread is at it alone: the lock is for the compiler.
-        if look_around(&mut lock(spin), stage.map(AsRef::as_ref), &sockets) != Looked::Found {
+        if look_around(&mut lock(spin), stage, &sockets) != Looked::Found {
+            if stage.is_some_and(|(stages, own)| stages.somebody_waits_elsewhere(own)) {
+                sockets.stay_awake();
+            }
             sockets.leave();
         }
     }
 }
 
 /// Looks for as long as one has patience.
-fn look_around(spin: &mut Spin, stage: Option<&Stage>, sockets: &Sockets) -> Looked {
+fn look_around(spin: &mut Spin, stage: Option<(&Stages, &Stage)>, sockets: &Sockets) -> Looked {
     let patience = spin.patience();
     if patience.is_zero() {
         return Looked::Nothing;
@@ -61,7 +67,14 @@ fn look_around(spin: &mut Spin, stage: Option<&Stage>, sockets: &Sockets) -> Loo
     if looking.is_none() && stage.is_none() {
         return Looked::Nothing;
     }
-    let is_called = || stage.is_some_and(Stage::has_ready);
+    let is_called = || {
+        let Some((stages, own)) = stage else { return false };
+        if !own.has_ready() && stages.is_overdue_elsewhere(own, Moment::now) {
+            own.call_own();
+            return true;
+        }
+        own.has_ready()
+    };
     let start = Moment::now();
     let mut last = start;
     let looked = loop {

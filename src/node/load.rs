@@ -21,9 +21,20 @@ pub(crate) struct RunQueue {
     runnable: AtomicI64,
     running: AtomicI64,
     stuck: AtomicBool,
+    /// Actors that have begun there.
+    living: AtomicI64,
 }
 
 impl RunQueue {
+    /// One more, or one less, lives there; said by its own thread alone.
+    pub(crate) fn lives(&self, more: i64) {
+        self.living.store(self.living.load(Relaxed) + more, Relaxed);
+    }
+
+    pub(crate) fn living(&self) -> u32 {
+        count(&self.living)
+    }
+
     /// An actor that was not queued is.
     pub(crate) fn woken(&self) {
         self.runnable.fetch_add(1, Relaxed);

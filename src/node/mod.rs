@@ -33,12 +33,14 @@ pub(crate) mod load;
 mod master;
 pub(crate) mod names;
 mod near;
+mod nursery;
 mod outgoing;
 mod outlet;
 pub(crate) mod output;
 pub(crate) mod parcel;
 mod pause;
 mod peers;
+mod places;
 mod questions;
 pub(crate) mod queue;
 pub(crate) mod registry;
@@ -53,6 +55,7 @@ mod slave;
 mod socket;
 mod sockets;
 pub(crate) mod stage;
+pub(crate) mod stages;
 pub(crate) mod stream;
 mod table;
 pub(crate) mod terminal;
@@ -94,7 +97,8 @@ use self::role::RoleEvent;
 use self::screen::Screen;
 use self::slave::Slave;
 use self::sockets::Sockets;
-use self::stage::Stage;
+use self::stage::Opening;
+use self::stages::Stages;
 use self::table::Table;
 use self::tls::{OwnCertificate, Tls, TlsError, Turns};
 use crate::core::calls::Calls;
@@ -130,6 +134,7 @@ pub(crate) struct Node {
     peers: Peers,
     choices: Choices,
     sockets: Arc<Sockets>,
+    stages: Arc<Stages>,
     relays: Relays,
     calls: Mutex<Calls<Waiter>>,
     pauses: Mutex<Pauses>,
@@ -153,8 +158,6 @@ pub(crate) struct Node {
 /// The threads and actors of a running node.
 struct Hands {
     io: ArbiterHandle,
-    /// One an arbiter.
-    stages: Vec<Arc<Stage>>,
     blocking: Arc<Blocking>,
     keeper: Addr<Keeper>,
     role: Recipient<RoleEvent>,
@@ -289,6 +292,7 @@ impl Node {
             peers: Peers::default(),
             choices: Choices::new(u64::from(u32::from_be_bytes(seed))),
             sockets: Arc::new(Sockets::new().map_err(|why| NodeError::Os(why.to_string()))?),
+            stages: Stages::new(config.workers),
             relays: Relays::default(),
             calls: Mutex::new(Calls::new()),
             pauses: Mutex::default(),
@@ -327,13 +331,10 @@ impl Node {
         tls_listener: Option<TcpListener>,
         up: oneshot::Sender<()>,
     ) {
-        let stages: Vec<Arc<Stage>> =
-            (0..self.config.workers).map(|_| Arc::new(Stage::new())).collect();
         let arbiters: Vec<ArbiterHandle> =
-            stages.iter().map(|stage| self.arbiter_of(stage)).collect();
+            self.stages.arbiters().iter().map(|stage| self.arbiter_of(stage.number())).collect();
         let blocking = Arc::<Blocking>::default();
-        let queues = stages.iter().map(|stage| stage.load().clone()).collect();
-        let sampler = Sampler::new(queues, blocking.clone());
+        let sampler = Sampler::new(self.stages.loads(), blocking.clone());
         let keeper = Keeper::new(self.clone()).start();
         let (role, master) = match self.config.part {
             Part::Master => {
@@ -344,13 +345,13 @@ impl Node {
                 (Slave::new(self.clone(), sampler).start().recipient(), None)
             }
         };
-        let watcher = self.sockets.watch(format!("net {}", self.name.name()));
+        let watcher = self.sockets.watch(format!("net {}", self.name.name()), self.stages.clone());
         if let Err(why) = &watcher {
             error!(self.log, "no thread for sockets"; "reason" => %why);
             return;
         }
         let io = Arbiter::current();
-        let hands = Hands { io, stages, blocking, keeper, role, master };
+        let hands = Hands { io, blocking, keeper, role, master };
         assert!(self.hands.set(hands).is_ok(), "a node runs once");
 
         let listening =
@@ -385,10 +386,10 @@ impl Node {
     }
 
     /// The arbiter that runs this stage.
-    fn arbiter_of(&self, stage: &Arc<Stage>) -> ArbiterHandle {
-        let idle = Idle::Arbiter(stage.clone(), self.sockets.clone());
+    fn arbiter_of(&self, number: u16) -> ArbiterHandle {
+        let idle = Idle::Arbiter(self.stages.clone(), number, self.sockets.clone());
         let arbiter = Arbiter::with_tokio_rt(move || idle.runtime()).handle();
-        let opening = stage.opening();
+        let opening = Opening { stages: self.stages.clone(), number };
         arbiter.spawn_fn(|| opening.run());
         arbiter
     }

@@ -8,7 +8,7 @@ use super::ambient::decoding_at;
 use super::answer::{Asker, Return};
 use super::cell::{Cell, Mailbox};
 use super::link::Link;
-use super::stage::{Birth, Body, Stage};
+use super::stage::{Birth, Body};
 use crate::core::mutant::{self, Mutant};
 use crate::term::{Kind, Pid, Ref};
 use crate::wire::{Signal, SpawnFault, SpawnOptions};
@@ -21,7 +21,8 @@ pub(crate) struct Terms {
     pub(crate) node: Arc<Node>,
     pub(crate) kind: Arc<Kind>,
     pub(crate) options: SpawnOptions,
-    pub(crate) stage: Arc<Stage>,
+    /// The number of its stage.
+    pub(crate) stage: u16,
     pub(crate) born: Born,
     /// The connection over which the order came.
     pub(crate) over: Option<Arc<Link>>,
@@ -102,7 +103,7 @@ impl Seat {
         let pid = node.new_pid();
         let SpawnOptions { link, monitor, leader, result, parent, up, placed } = options;
         let mailbox = Box::new(mailbox);
-        let cell = Cell::new(pid, kind, leader, parent, node.clone(), stage.clone(), mailbox);
+        let cell = Cell::new(pid, kind, leader, parent, node.clone(), stage, mailbox);
         let cell = Arc::new(cell);
         node.live_here(cell.clone());
         if placed {
@@ -127,7 +128,9 @@ impl Seat {
         let asker = |question| Asker::new(cell.clone(), Return { link: over.clone(), question });
         let awaited = Awaited { result: result.map(asker), up: up.map(asker) };
         let own = cell.clone();
-        stage.enter(Birth::new(cell, move || make(own, awaited)));
+        if node.stages().at(stage).enter(Birth::new(cell, move || make(own, awaited))) {
+            node.look_after_births();
+        }
         pid
     }
 }

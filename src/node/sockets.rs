@@ -4,7 +4,7 @@
 //! thread then, without a wake-up in between. A thread of its own, the watcher, waits for whatever comes while
 //! none of them looks: it sleeps in the kernel while all sleep, and while one of them is at it only makes sure,
 //! every millisecond, that it still is: an actor that computes keeps no message of the others waiting
-//! for longer than that, nor one of its own that is not sent yet.
+//! for longer than that, nor one of its own that is not sent yet, nor a child that is about to begin.
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -23,6 +23,7 @@ use super::Node;
 use super::cell::lock;
 use super::link::Link;
 use super::socket::Socket;
+use super::stages::Stages;
 
 /// All connected sockets of a node.
 pub(crate) struct Sockets {
@@ -78,9 +79,14 @@ impl Sockets {
     }
 
     /// Starts the watcher. It ends when it is told to.
-    pub(crate) fn watch(self: &Arc<Self>, name: String) -> std::io::Result<JoinHandle<()>> {
+    pub(crate) fn watch(
+        self: &Arc<Self>,
+        name: String,
+        stages: Arc<Stages>,
+    ) -> std::io::Result<JoinHandle<()>> {
         let sockets = self.clone();
-        let watcher = std::thread::Builder::new().name(name).spawn(move || sockets.watching())?;
+        let watcher =
+            std::thread::Builder::new().name(name).spawn(move || sockets.watching(&stages))?;
         let _ = self.watcher.set(watcher.thread().clone());
         Ok(watcher)
     }
@@ -164,8 +170,8 @@ impl Sockets {
         }
     }
 
-    /// Sees to it that what was put there is sent within a millisecond or two, even if its thread does not
-    /// come to it.
+    /// Sees to it that what was put there is sent within a millisecond or two, and that whoever is about to begin does,
+    /// even if their thread does not come to it.
     pub(super) fn stay_awake(&self) {
         // In this order, as the watcher looks in the other one.
         self.asked.fetch_add(1, Ordering::SeqCst);
@@ -196,7 +202,7 @@ impl Sockets {
         let _ = rustix::io::read(&self.alarm, &mut [0; 8]);
     }
 
-    fn watching(&self) {
+    fn watching(&self, stages: &Stages) {
         let (mut seen_looks, mut seen_asked) = (0, 0);
         while !self.stopped.load(Ordering::Acquire) {
             if self.unsent.swap(false, Ordering::AcqRel) {
@@ -211,12 +217,14 @@ impl Sockets {
             if somebody_looks {
                 self.state.store(TICKS, Ordering::SeqCst);
                 park_timeout(TICK);
+                stages.call_if_due();
                 self.flush_all();
             } else if is_asked {
                 self.state.store(TICKS, Ordering::SeqCst);
                 let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
                 self.wait_for::<EVENTS_OF_A_WAIT>(Some(&tick));
                 self.hush();
+                stages.call_if_due();
                 self.flush_all();
             } else {
                 self.state.store(WAITS, Ordering::SeqCst);

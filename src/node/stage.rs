@@ -2,7 +2,7 @@
 //!
 //! One task of the arbiter runs them all, each when it became ready, so that putting one there costs a
 //! place in a queue, and wakes the arbiter only if that sleeps. An actor's code never leaves its thread; a
-//! new one comes as the [`Birth`] that makes it there.
+//! new one comes as the [`Birth`] that makes it there, and until then may be taken to another stage.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -19,13 +19,20 @@ use futures::task::waker_ref;
 use super::cell::{Cell, Slice, as_current, classify, lock, set_slice};
 use super::clock::Moment;
 use super::load::RunQueue;
+use super::nursery::Nursery;
+use super::places::Places;
+use super::stages::Stages;
+use crate::core::balance::{Crew, begins_here};
 use crate::term::ExitReason;
 
 /// One arbiter, as others put actors there and wake them.
 pub(crate) struct Stage {
+    /// Which of its node's it is.
+    number: u16,
     /// What it has to do.
     load: Arc<RunQueue>,
     ready: Mutex<Ready>,
+    nursery: Nursery,
     /// Somebody is in there, and it is over: for who does not want to wait for that.
     news: AtomicBool,
     closed: AtomicBool,
@@ -42,6 +49,9 @@ struct Ready {
 
 enum Entry {
     Turn(Arc<Cell>),
+    /// The next in the nursery may begin, if that is still there.
+    Next,
+    /// One that begins here and nowhere else.
     Birth(Birth),
     /// Something of the node's that runs user code once, outside of any actor.
     Order(Box<dyn FnOnce() + Send>),
@@ -60,6 +70,8 @@ type Make = Box<dyn FnOnce() -> Code + Send>;
 pub(crate) struct Birth {
     cell: Arc<Cell>,
     make: Option<Make>,
+    /// It was handed on once.
+    settled: bool,
 }
 
 impl Birth {
@@ -69,7 +81,13 @@ impl Birth {
         make: impl FnOnce() -> B + Send + 'static,
     ) -> Birth {
         cell.count_as_queued();
-        Birth { cell, make: Some(Box::new(move || Box::pin(make()))) }
+        Birth { cell, make: Some(Box::new(move || Box::pin(make()))), settled: false }
+    }
+
+    /// It begins on another stage than was thought.
+    fn goes_to(&mut self, stage: &Stage) {
+        self.cell.move_to(stage);
+        self.settled = true;
     }
 }
 
@@ -82,34 +100,41 @@ impl Drop for Birth {
 }
 
 impl Stage {
-    pub(crate) fn new() -> Stage {
+    pub(super) fn new(number: u16) -> Stage {
         Stage {
+            number,
             load: Arc::default(),
             ready: Mutex::default(),
+            nursery: Nursery::default(),
             news: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
     }
 
-    /// One that nobody runs, for processes that belong to plain async code.
-    pub(crate) fn nowhere() -> Stage {
-        let stage = Stage::new();
-        stage.close();
-        stage
+    pub(crate) fn number(&self) -> u16 {
+        self.number
     }
 
     pub(crate) fn load(&self) -> &Arc<RunQueue> {
         &self.load
     }
 
-    /// What runs it, on its arbiter. When that is dropped, it is over.
-    pub(crate) fn opening(self: &Arc<Self>) -> Opening {
-        Opening(self.clone())
+    pub(super) fn nursery(&self) -> &Nursery {
+        &self.nursery
     }
 
-    /// Lets a new actor begin.
-    pub(crate) fn enter(&self, birth: Birth) {
-        self.push(Entry::Birth(birth));
+    fn crew(&self) -> Crew {
+        let load = &self.load;
+        Crew { living: load.living(), busy: load.len() + load.running() }
+    }
+
+    /// Lets a new actor begin, when its turn comes: here, unless another stage takes it. Whether it is the first that waits:
+    /// then its node is to look after it.
+    #[must_use]
+    pub(crate) fn enter(&self, birth: Birth) -> bool {
+        let first = self.nursery.put(birth, Moment::now);
+        self.push(Entry::Next);
+        first
     }
 
     /// Lets an actor that lives here have a turn; it is counted already.
@@ -127,7 +152,8 @@ impl Stage {
         let mut ready = lock(&self.ready);
         if ready.closed {
             drop(ready); // what is dropped may end an actor
-            return drop(entry);
+            drop(entry);
+            return self.close_nursery();
         }
         ready.queue.push_back(entry);
         self.news.store(true, Ordering::Release);
@@ -143,7 +169,7 @@ impl Stage {
         let mut entry = Some(entry);
         let sleeper = HERE.try_with(|here| {
             let mut here = here.borrow_mut();
-            let here = here.as_mut().filter(|here| std::ptr::eq(&*here.stage, self))?;
+            let here = here.as_mut().filter(|here| std::ptr::eq(here.stage(), self))?;
             here.queue.extend(entry.take());
             here.sleeper.take()
         });
@@ -198,32 +224,53 @@ impl Stage {
         drop(sleepers);
     }
 
+    /// Wakes it, if it sleeps; whether it does.
+    pub(super) fn call(&self) -> bool {
+        let sleeper = lock(&self.ready).sleeper.take();
+        sleeper.map(Waker::wake).is_some()
+    }
+
+    /// The same, on the stage's own thread.
+    pub(super) fn call_own(&self) {
+        here(|here| here.sleeper.take()).flatten().into_iter().for_each(Waker::wake);
+    }
+
     /// Whether its arbiter has gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
-    fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
         let mut ready = lock(&self.ready);
         ready.closed = true;
         let left = std::mem::take(&mut ready.queue);
         drop(ready);
         drop(left);
+        self.close_nursery();
+    }
+
+    fn close_nursery(&self) {
+        while let Some(birth) = self.nursery.take() {
+            drop(birth);
+        }
     }
 }
 
-/// A stage that is about to be run by its arbiter.
-pub(crate) struct Opening(Arc<Stage>);
+/// A stage that is about to be run by its arbiter. When this is dropped, it is over.
+pub(crate) struct Opening {
+    pub(crate) stages: Arc<Stages>,
+    pub(crate) number: u16,
+}
 
 impl Opening {
     /// Runs it, on this thread, until that ends.
     pub(crate) fn run(self) {
-        let (stage, queue) = (self.0.clone(), VecDeque::new());
-        HERE.set(Some(Here { stage, queue, sleeper: None }));
+        let (stages, number, queue) = (self.stages.clone(), self.number, VecDeque::new());
+        HERE.set(Some(Here { stages, number, queue, sleeper: None }));
         actix_rt::spawn(Performance {
             opening: self,
-            players: Players::default(),
+            players: Places::default(),
             taken: 0,
             turns: 0,
             asleep: false,
@@ -231,19 +278,37 @@ impl Opening {
     }
 }
 
+impl Opening {
+    fn stage(&self) -> &Stage {
+        self.stages.at(self.number)
+    }
+}
+
 impl Drop for Opening {
     fn drop(&mut self) {
-        self.0.close();
+        self.stage().close();
     }
 }
 
 /// Of the stage of this thread, what no other thread touches.
 struct Here {
-    stage: Arc<Stage>,
+    stages: Arc<Stages>,
+    number: u16,
     /// Whose turns are next.
     queue: VecDeque<Entry>,
     /// As that of the shared queue.
     sleeper: Option<Waker>,
+}
+
+impl Here {
+    fn stage(&self) -> &Stage {
+        self.stages.at(self.number)
+    }
+}
+
+/// Which of these stages is that of this thread.
+pub(crate) fn number_here(of: &Arc<Stages>) -> Option<u16> {
+    here(|here| Arc::ptr_eq(&here.stages, of).then_some(here.number)).flatten()
 }
 
 thread_local! {
@@ -258,7 +323,7 @@ fn here<R>(act: impl FnOnce(&mut Here) -> R) -> Option<R> {
 /// The task that runs all actors of one arbiter.
 struct Performance {
     opening: Opening,
-    players: Players,
+    players: Places<Player>,
     /// How many other threads had made ready when it last looked, and how many turns that was ago.
     taken: usize,
     turns: u32,
@@ -272,14 +337,16 @@ impl Future for Performance {
         let this = &mut *self;
         let mut begin = Moment::now();
         if std::mem::take(&mut this.asleep) {
-            this.opening.0.wake_up();
+            this.opening.stages.count_as_awake();
+            this.opening.stage().wake_up();
         }
         let end = begin.and(SLICE_LENGTH);
         loop {
             let Some(entry) = this.next() else {
-                if !this.opening.0.sleep(cx.waker()) {
+                if this.take_over(begin) || !this.opening.stage().sleep(cx.waker()) {
                     continue;
                 }
+                this.opening.stages.count_as_asleep();
                 here(|here| {
                     here.sleeper = Some(cx.waker().clone());
                     if here.queue.capacity() > SPARE_MAX {
@@ -291,6 +358,9 @@ impl Future for Performance {
             };
             this.run(entry, begin);
             begin = Moment::now();
+            if !this.opening.stage().nursery.is_empty() {
+                this.opening.stages.call_if_overdue(this.opening.stage(), begin);
+            }
             if end.is_due_at(begin) || !tokio::task::coop::has_budget_remaining() {
                 return go_on_later(cx);
             }
@@ -309,7 +379,7 @@ fn go_on_later(cx: &mut Context<'_>) -> Poll<()> {
 impl Performance {
     /// Whose turn is next.
     fn next(&mut self) -> Option<Entry> {
-        let stage = &self.opening.0;
+        let stage = self.opening.stage();
         self.turns += 1;
         if self.turns < TURNS_MAX || !stage.has_news() {
             if let Some(next) = here(|here| here.queue.pop_front())? {
@@ -328,6 +398,47 @@ impl Performance {
         })?
     }
 
+    /// Whether somebody who waits for long elsewhere begins here now.
+    fn take_over(&mut self, now: Moment) -> bool {
+        let stage = self.opening.stage();
+        let mut any = false;
+        for mut birth in self.opening.stages.take_over(stage, now) {
+            birth.goes_to(stage);
+            here(|here| here.queue.push_back(Entry::Birth(birth)));
+            any = true;
+        }
+        any
+    }
+
+    /// The next child begins, here or where fewer live.
+    fn next_birth(&mut self, now: Moment) {
+        let Opening { stages, .. } = &self.opening;
+        let stage = self.opening.stage();
+        let Some(mut birth) = stage.nursery.take() else { return };
+        if !birth.settled
+            && let Some(other) = stages.another(stage, birth.cell.pid.number() as usize)
+            && !begins_here(stage.crew(), other.crew())
+        {
+            birth.goes_to(other);
+            let cell = birth.cell.clone();
+            if other.enter(birth) {
+                cell.node.look_after_births();
+            }
+            return;
+        }
+        self.begin(birth, now);
+    }
+
+    fn begin(&mut self, mut birth: Birth, now: Moment) {
+        let (cell, make) = (birth.cell.clone(), birth.make.take());
+        let mut player = Player { cell: cell.clone(), code: None };
+        if player.turn(cell, make, now).is_pending() {
+            let at = self.players.insert(player);
+            birth.cell.set_place(at);
+            self.opening.stage().load.lives(1);
+        }
+    }
+
     fn run(&mut self, entry: Entry, now: Moment) {
         match entry {
             Entry::Turn(cell) => {
@@ -336,16 +447,11 @@ impl Performance {
                 // It may have ended while it was ready, and another may have its place.
                 if Arc::ptr_eq(&player.cell, &cell) && player.turn(cell, None, now).is_ready() {
                     drop(self.players.remove(at));
+                    self.opening.stage().load.lives(-1);
                 }
             }
-            Entry::Birth(mut birth) => {
-                let (cell, make) = (birth.cell.clone(), birth.make.take());
-                let mut player = Player { cell: cell.clone(), code: None };
-                if player.turn(cell, make, now).is_pending() {
-                    let at = self.players.insert(player);
-                    birth.cell.set_place(at);
-                }
-            }
+            Entry::Next => self.next_birth(now),
+            Entry::Birth(birth) => self.begin(birth, now),
             Entry::Order(order) => {
                 // A panic is that of a user's `Deserialize`; whoever waits for the order has heard.
                 let _ = catch_unwind(AssertUnwindSafe(order));
@@ -356,9 +462,10 @@ impl Performance {
 
 impl Drop for Performance {
     fn drop(&mut self) {
-        self.opening.0.close(); // before those that live here end
+        self.opening.stage().close(); // before those that live here end
         let here = HERE.try_with(RefCell::take);
         drop(here); // who is on the way there ends, too
+        self.opening.stage().close_nursery();
     }
 }
 
@@ -441,95 +548,6 @@ fn over(cell: &Arc<Cell>, code: (Option<Code>, Option<Make>), own: ExitReason, h
     cell.count_as_gone();
 }
 
-/// The actors of one arbiter by place: in chunks, so that they grow without a copy and shrink again.
-#[derive(Default)]
-struct Players {
-    chunks: Vec<Chunk>,
-    /// Which chunks have a free place.
-    open: Vec<u32>,
-    /// The chunk that was emptied last.
-    spare: Option<u32>,
-}
-
-#[derive(Default)]
-struct Chunk {
-    places: Vec<Place>,
-    /// The first free one of those.
-    free: Option<u16>,
-    taken: u16,
-}
-
-enum Place {
-    Taken(Player),
-    /// And which is the next free one.
-    Free(Option<u16>),
-}
-
-impl Players {
-    fn insert(&mut self, player: Player) -> u32 {
-        let at = match self.open.last() {
-            Some(&at) => at,
-            None => {
-                let at = u32::try_from(self.chunks.len()).expect("fewer than 2^40 actors");
-                self.chunks.push(Chunk::default());
-                self.open.push(at);
-                at
-            }
-        };
-        let chunk = &mut self.chunks[at as usize];
-        let place = match chunk.free {
-            Some(place) => {
-                let taken =
-                    std::mem::replace(&mut chunk.places[usize::from(place)], Place::Taken(player));
-                let Place::Free(next) = taken else { unreachable!("it was free") };
-                chunk.free = next;
-                place
-            }
-            None => {
-                chunk.places.push(Place::Taken(player));
-                chunk.places.len() as u16 - 1
-            }
-        };
-        chunk.taken += 1;
-        if chunk.taken == CHUNK {
-            self.open.pop();
-        }
-        at * u32::from(CHUNK) + u32::from(place)
-    }
-
-    fn get_mut(&mut self, at: u32) -> Option<&mut Player> {
-        let chunk = self.chunks.get_mut((at / u32::from(CHUNK)) as usize)?;
-        match chunk.places.get_mut((at % u32::from(CHUNK)) as usize)? {
-            Place::Taken(player) => Some(player),
-            Place::Free(_) => None,
-        }
-    }
-
-    fn remove(&mut self, at: u32) -> Option<Player> {
-        let of = at / u32::from(CHUNK);
-        let chunk = self.chunks.get_mut(of as usize)?;
-        let place = chunk.places.get_mut((at % u32::from(CHUNK)) as usize)?;
-        let Place::Taken(player) = std::mem::replace(place, Place::Free(chunk.free)) else {
-            unreachable!("only who has a place leaves it")
-        };
-        chunk.free = Some((at % u32::from(CHUNK)) as u16);
-        if chunk.taken == CHUNK {
-            self.open.push(of);
-        }
-        chunk.taken -= 1;
-        if chunk.taken == 0 {
-            // One that is empty keeps its room for those to come.
-            let before = self.spare.replace(of).filter(|before| *before != of);
-            if let Some(chunk) = before.and_then(|before| self.chunks.get_mut(before as usize))
-                && chunk.taken == 0
-            {
-                *chunk = Chunk::default();
-            }
-        }
-        Some(player)
-    }
-}
-
 /// How long one actor may keep its arbiter before the others have a turn, and all of them before the
 /// arbiter looks at its timers and sockets.
 const SLICE_LENGTH: Duration = Duration::from_micros(100);
@@ -537,8 +555,6 @@ const SLICE_LENGTH: Duration = Duration::from_micros(100);
 const GATHER: u32 = 80;
 /// How many turns go to those whom their own arbiter has made ready before others are looked for.
 const TURNS_MAX: u32 = 32;
-/// Places in a chunk.
-const CHUNK: u16 = 256;
 /// Room that an empty queue keeps.
 const SPARE_MAX: usize = 4096;
 
@@ -549,6 +565,6 @@ mod tests {
     #[test]
     fn a_player_is_three_words_and_so_is_its_place() {
         assert_eq!(size_of::<Player>(), 24);
-        assert_eq!(size_of::<Place>(), 24);
+        assert_eq!(size_of::<Option<Player>>(), 24);
     }
 }
