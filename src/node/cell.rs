@@ -37,14 +37,14 @@ pub(crate) struct Cell {
     /// Group leader: the node where its output appears.
     leader: AtomicU32,
     /// Who started it, if it was an actor.
-    parent: Option<Box<Pid>>,
+    parent: Option<Pid>,
     pub(crate) node: Arc<Node>,
     /// Its stage, once it has begun for good, and its place there.
     stage: AtomicU16,
     place: AtomicU32,
     queued: AtomicBool,
     /// What is, or was, to be known of it elsewhere: [`TIED`], [`NOTED`], [`RESTED`],
-    /// [`ORPHANS`].
+    /// [`ORPHANS`], [`RARE`].
     notes: AtomicU8,
     /// A signal has ended it: checked before each poll and between two messages.
     doomed: AtomicBool,
@@ -115,7 +115,7 @@ impl Cell {
             pid,
             kind,
             leader: AtomicU32::new(leader.number()),
-            parent: parent.map(Box::new),
+            parent,
             node,
             stage: AtomicU16::new(stage),
             place: AtomicU32::new(u32::MAX),
@@ -179,7 +179,7 @@ impl Cell {
 
     /// Asks those who send over this connection to pause.
     fn pause(&self, from: &Arc<Link>, again: bool) {
-        let mut rare = lock(&self.rare);
+        let mut rare = self.make_rare();
         let paused = &mut rare.get_or_insert_default().paused;
         let new = !paused.iter().any(|link| Arc::ptr_eq(link, from));
         if new {
@@ -191,16 +191,14 @@ impl Cell {
         }
         // FL-4: what it had to do, or its end, may have been over before this was said.
         if self.is_doomed() || !self.mailbox.has_enough() {
-            if let Some(rare) = lock(&self.rare).as_deref_mut() {
-                rare.paused.retain(|link| !Arc::ptr_eq(link, from));
-            }
+            self.rare(|rare| rare.paused.retain(|link| !Arc::ptr_eq(link, from)));
             from.push_first(&Control::Resume { to: self.pid.number() });
         }
     }
 
     /// Lets those who pause go on.
     pub(crate) fn resume(&self) {
-        let paused = lock(&self.rare).as_deref_mut().map(|rare| std::mem::take(&mut rare.paused));
+        let paused = self.rare(|rare| std::mem::take(&mut rare.paused));
         for link in paused.into_iter().flatten() {
             link.push_first(&Control::Resume { to: self.pid.number() });
         }
@@ -248,7 +246,7 @@ impl Cell {
 
     /// Who started it, if it was an actor.
     pub(crate) fn parent(&self) -> Option<Pid> {
-        self.parent.as_deref().copied()
+        self.parent
     }
 
     /// The node where its output appears.
@@ -344,7 +342,7 @@ impl Cell {
             let cell = self.clone();
             let watch =
                 self.node.in_time(self.node.config.times.zombie, move || cell.count_as_zombie());
-            let mut rare = lock(&self.rare);
+            let mut rare = self.make_rare();
             let kept = rare.get_or_insert_default();
             kept.zombie_watch = watch;
             let rests_on = kept.rests_on.clone();
@@ -367,7 +365,7 @@ impl Cell {
         if let Some(reason) = self.reason() {
             return answer(Fault::Exit(reason));
         }
-        lock(&self.rare).get_or_insert_default().orphans.push(Box::new(answer));
+        self.make_rare().get_or_insert_default().orphans.push(Box::new(answer));
         self.notes.fetch_or(ORPHANS, Ordering::AcqRel);
         match self.reason() {
             Some(reason) => self.answer_orphans(&Fault::Exit(reason)), // its end may have seen none
@@ -384,7 +382,7 @@ impl Cell {
     }
 
     fn answer_orphans(&self, fault: &Fault) {
-        let orphans = lock(&self.rare).as_deref_mut().map(|rare| std::mem::take(&mut rare.orphans));
+        let orphans = self.rare(|rare| std::mem::take(&mut rare.orphans));
         for answer in orphans.into_iter().flatten() {
             answer(fault.clone());
         }
@@ -405,7 +403,7 @@ impl Cell {
     /// The actor rests from its next turn on until this has less than too much.
     pub(crate) fn rest_on(&self, full: Arc<dyn Rest>) {
         self.notes.fetch_or(RESTED, Ordering::AcqRel);
-        let mut rare = lock(&self.rare);
+        let mut rare = self.make_rare();
         let rests_on = &mut rare.get_or_insert_default().rests_on;
         if !rests_on.iter().any(|on| Arc::ptr_eq(on, &full)) {
             rests_on.push(full);
@@ -419,6 +417,20 @@ impl Cell {
 
     fn life(&self) -> MutexGuard<'_, Life> {
         lock(&self.life)
+    }
+
+    /// What hardly any actor has, if this one has it.
+    fn rare<R>(&self, act: impl FnOnce(&mut Rare) -> R) -> Option<R> {
+        match self.notes.load(Ordering::Acquire) & RARE {
+            0 => None,
+            _ => lock(&self.rare).as_deref_mut().map(act),
+        }
+    }
+
+    /// The same, to have it.
+    fn make_rare(&self) -> MutexGuard<'_, Option<Box<Rare>>> {
+        self.notes.fetch_or(RARE, Ordering::AcqRel);
+        lock(&self.rare)
     }
 
     /// NM-1: under the lock of the life that is over, so that nobody hears before: not who sends it a
@@ -486,7 +498,7 @@ impl Cell {
         self.doomed.store(true, Ordering::Release);
         self.free_name();
         drop(life);
-        let watch = lock(&self.rare).as_deref_mut().map_or(0, |rare| rare.zombie_watch);
+        let watch = self.rare(|rare| rare.zombie_watch).unwrap_or(0);
         if watch != 0 {
             self.node.give_up_question(watch);
         }
@@ -515,7 +527,7 @@ impl Cell {
 
     fn tell_end(self: &Arc<Self>, reason: ExitReason, effects: Vec<Effect>) {
         self.answer_orphans(&Fault::Exit(reason.clone()));
-        let rare = lock(&self.rare).take();
+        let rare = self.rare(std::mem::take);
         drop(rare); // out of the lock
         debug!(self.node.log, "ended"; "pid" => %self.pid, "kind" => %self.kind, "reason" => %reason);
         self.node.ended(self, effects);
@@ -701,3 +713,5 @@ const NOTED: u8 = 2;
 const RESTED: u8 = 4;
 /// It has let go of questions.
 const ORPHANS: u8 = 8;
+/// It has what hardly any has, or had it.
+const RARE: u8 = 16;

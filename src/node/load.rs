@@ -26,9 +26,9 @@ pub(crate) struct RunQueue {
 }
 
 impl RunQueue {
-    /// One more, or one less, lives there; said by its own thread alone.
+    /// One more, or one less, lives there.
     pub(crate) fn lives(&self, more: i64) {
-        self.living.store(self.living.load(Relaxed) + more, Relaxed);
+        add(&self.living, more);
     }
 
     pub(crate) fn living(&self) -> u32 {
@@ -45,12 +45,12 @@ impl RunQueue {
         if was_queued {
             self.runnable.fetch_sub(1, Relaxed);
         }
-        self.running.fetch_add(1, Relaxed);
+        add(&self.running, 1);
     }
 
     /// Its turn is over, or it panicked.
     pub(crate) fn poll_ended(&self) {
-        self.running.fetch_sub(1, Relaxed);
+        add(&self.running, -1);
     }
 
     /// An actor that was queued is gone.
@@ -284,6 +284,11 @@ fn cores_in(ranges: &str) -> Option<u32> {
         cores = cores.checked_add(last.checked_sub(first)?)?.checked_add(1)?;
     }
     Some(cores)
+}
+
+/// What only the arbiter's own thread counts.
+fn add(counter: &AtomicI64, more: i64) {
+    counter.store(counter.load(Relaxed) + more, Relaxed);
 }
 
 fn count(counter: &AtomicI64) -> u32 {

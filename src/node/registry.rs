@@ -3,6 +3,7 @@
 //! `remote_actor!` and `remote_fn!` put an entry into a slice that the linker gathers, so every binary
 //! that links an actor can start it, and a master and its slaves, which are one executable, agree.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, OnceLock};
@@ -44,15 +45,29 @@ pub(crate) struct Known {
 
 /// The entry of this name.
 pub(crate) fn known(kind: &Kind) -> Option<&'static Known> {
-    registry().by_hash.get(&(kind.module(), kind.function())).copied()
+    find(kind.module(), kind.function())
 }
 
 /// The name of what is to be started, without a copy of the text if this executable knows it.
 pub(crate) fn kind_of(module: &str, function: &str) -> Kind {
-    match registry().by_hash.get(&(module, function)) {
+    match find(module, function) {
         Some(Known { entry, .. }) => Kind::new(entry.module, entry.function),
         None => Kind::new(module.to_owned(), function.to_owned()),
     }
+}
+
+/// Who starts one starts many, and each is looked for twice.
+fn find(module: &str, function: &str) -> Option<&'static Known> {
+    thread_local! {
+        static LAST: Cell<Option<&'static Known>> = const { Cell::new(None) };
+    }
+    let is_it = |known: &&Known| known.entry.function == function && known.entry.module == module;
+    if let Some(last) = LAST.get().filter(is_it) {
+        return Some(last);
+    }
+    let found = registry().by_hash.get(&(module, function)).copied()?;
+    LAST.set(Some(found));
+    Some(found)
 }
 
 /// What this executable can start, by name; needs no pool.

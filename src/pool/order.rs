@@ -77,8 +77,10 @@ pub struct Parent(pub(crate) Arc<Cell>);
 /// What is to be started.
 enum What {
     /// What this names, with these arguments.
-    Named(Kind, Result<Vec<u8>, SpawnError>),
+    Named(Kind, Vec<u8>),
     Typed(Box<dyn Typed>),
+    /// Nothing: those are no arguments.
+    Refused(Box<SpawnError>),
 }
 
 /// An actor's arguments, whatever they are.
@@ -127,7 +129,10 @@ impl<P: 'static> Spawn<Pid, P> {
         function: &str,
         args: impl Serialize,
     ) -> Spawn<Pid, P> {
-        let what = What::Named(kind_of(module, function), args_of(args));
+        let what = match args_of(args) {
+            Ok(args) => What::Named(kind_of(module, function), args),
+            Err(why) => What::Refused(Box::new(why)),
+        };
         Spawn::new(parent, what, |pid, _| pid)
     }
 }
@@ -205,10 +210,11 @@ impl<T: 'static, P: 'static> Spawn<T, P> {
         if on == Some(parent.node.name) && !acknowledged {
             let node = &parent.node;
             let pid = match what {
-                What::Named(kind, args) => args.and_then(|args| {
+                What::Named(kind, args) => {
                     start_here(node, &kind, Args::named(&args), ties, &Later::default())
-                }),
+                }
                 What::Typed(typed) => typed.here(node, ties),
+                What::Refused(why) => Err(*why),
             };
             return State::Done(pid.map(|pid| finish(pid, node)));
         }
@@ -216,9 +222,10 @@ impl<T: 'static, P: 'static> Spawn<T, P> {
         let run = async move {
             let started = match what {
                 What::Named(kind, args) => {
-                    pool.spawn_encoded(on, &kind, args?, ties, false).await.map(|spawned| spawned.0)
+                    pool.spawn_encoded(on, &kind, args, ties, false).await.map(|spawned| spawned.0)
                 }
                 What::Typed(typed) => typed.anywhere(pool, on, ties).await,
+                What::Refused(why) => Err(*why),
             };
             match started {
                 Ok(pid) => Ok(finish(pid, &parent.node)),
