@@ -63,9 +63,8 @@ impl Ctx {
     pub(crate) fn plain(node: &Arc<Node>) -> Ctx {
         let pid = node.new_pid();
         let mailbox: Box<dyn Mailbox> = Box::new(Letters::default());
-        let kind = Arc::new(Kind::new("pspawn", "mailbox"));
         let stage = node.stages().nowhere().number(); // it counts for nothing
-        let cell = Cell::new(pid, kind, node.name, None, node.clone(), stage, mailbox);
+        let cell = Cell::new(pid, &KIND_PLAIN, node.name, None, node.clone(), stage, mailbox);
         let cell = Arc::new(cell.of_plain_code());
         cell.trap_exits(true);
         node.live_here(cell.clone());
@@ -767,5 +766,7 @@ where
     fn silence(self: Pin<&mut Self>) {}
 }
 
+/// What a mailbox of plain async code is called.
+static KIND_PLAIN: Kind = Kind::of_ours("mailbox");
 /// Room that an empty mailbox keeps.
 const SPARE_MAX: usize = 64;

@@ -105,7 +105,7 @@ impl Node {
 
     fn seat(
         self: &Arc<Self>,
-        kind: Arc<Kind>,
+        kind: &'static Kind,
         options: SpawnOptions,
         stage: u16,
         born: Born,
@@ -127,7 +127,7 @@ impl Node {
             return Err(SpawnFault::NotAllowed);
         }
         let stage = self.stage_for(&options).ok_or(SpawnFault::Stopping)?.number();
-        let seat = self.seat(known.kind.clone(), options, stage, Born::Here(kin), None);
+        let seat = self.seat(&known.kind, options, stage, Born::Here(kin), None);
         (known.entry.start)(args, seat).map_err(|refused| SpawnFault::BadArguments(refused.1))
     }
 
@@ -144,7 +144,7 @@ impl Node {
             return Err(SpawnFault::NotAllowed);
         }
         let stage = self.stage_for(&options).ok_or(SpawnFault::Stopping)?.number();
-        let kind = known.map_or_else(|| Arc::new(kind.clone()), |known| known.kind.clone());
+        let kind = known.map_or_else(|| registry::unregistered(kind), |known| &known.kind);
         Ok(start(self.seat(kind, options, stage, Born::Here(kin), None)))
     }
 
@@ -166,7 +166,7 @@ impl Node {
         };
         let Some(stage) = self.stage() else { return born(Err(SpawnFault::Stopping)) };
         let born = Born::Ordered(Box::new(born));
-        let seat = self.seat(known.kind.clone(), options, stage.number(), born, Some(link.clone()));
+        let seat = self.seat(&known.kind, options, stage.number(), born, Some(link.clone()));
         // A dead arbiter drops the seat unused, and the asker hears of it.
         stage.order(move || {
             if let Err(refused) = (known.entry.start)(&args, seat) {

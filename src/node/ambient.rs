@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::Node;
-use super::cell::{current, lock};
+use super::cell::{current, lock, runs_at};
 use super::inbox::decode;
 use crate::wire::sharing;
 
@@ -35,9 +35,17 @@ pub(crate) fn decode_in<T: DeserializeOwned>(node: &Arc<Node>, bytes: &[u8]) -> 
 
 /// Runs what decodes something that has come to this node.
 pub(crate) fn decoding_at<R>(node: &Arc<Node>, decode: impl FnOnce() -> R) -> R {
+    if is_decoding_at(node) {
+        return decode();
+    }
     let before = DECODING.replace(Some(node.clone()));
     let _restore = Restore(before); // also if a value's own code panics
     decode()
+}
+
+fn is_decoding_at(node: &Arc<Node>) -> bool {
+    let is_it = |at: &Arc<Node>| Arc::ptr_eq(at, node);
+    DECODING.with_borrow(|at| at.as_ref().map(is_it)).unwrap_or_else(|| runs_at(node))
 }
 
 struct Restore(Option<Arc<Node>>);

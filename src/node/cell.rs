@@ -33,7 +33,7 @@ use crate::wire::{Control, Fault, Signal};
 /// One actor, as its node sees it.
 pub(crate) struct Cell {
     pub(crate) pid: Pid,
-    pub(crate) kind: Arc<Kind>,
+    pub(crate) kind: &'static Kind,
     /// Group leader: the node where its output appears.
     leader: AtomicU32,
     /// Who started it, if it was an actor.
@@ -104,7 +104,7 @@ pub(crate) trait Mailbox: Any + Send + Sync {
 impl Cell {
     pub(crate) fn new(
         pid: Pid,
-        kind: Arc<Kind>,
+        kind: &'static Kind,
         leader: NodeName,
         parent: Option<Pid>,
         node: Arc<Node>,
@@ -119,7 +119,7 @@ impl Cell {
             node,
             stage: AtomicU16::new(stage),
             place: AtomicU32::new(u32::MAX),
-            queued: AtomicBool::new(false),
+            queued: AtomicBool::new(true), // to be born; plain code has no turns
             notes: AtomicU8::new(0),
             doomed: AtomicBool::new(false),
             life: Mutex::new(Life::new(pid)),
@@ -443,9 +443,7 @@ impl Cell {
 
     /// It is on its way to its stage.
     pub(super) fn count_as_queued(&self) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            self.stage().load().woken();
-        }
+        self.queue().woken();
     }
 
     /// It has ended. CE-2: the flag stays set, so that a waker that is used later counts for nothing.
@@ -557,6 +555,11 @@ impl Drop for Turn<'_> {
 /// The actor that runs on this thread at this moment.
 pub(crate) fn current() -> Option<Arc<Cell>> {
     CURRENT.with_borrow(Clone::clone)
+}
+
+/// Whether it lives on this node.
+pub(crate) fn runs_at(node: &Arc<Node>) -> bool {
+    CURRENT.with_borrow(|current| current.as_ref().is_some_and(|cell| Arc::ptr_eq(&cell.node, node)))
 }
 
 /// Its number; 0 if none does.

@@ -6,10 +6,11 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Mutex, OnceLock};
 
 use sha2::{Digest, Sha256};
 
+use super::cell::lock;
 use super::seat::Seat;
 use crate::term::{Kind, Pid};
 use crate::wire::KindInfo;
@@ -40,7 +41,7 @@ pub static ENTRIES: [Entry];
 /// An entry, and its name as all actors of it share it.
 pub(crate) struct Known {
     pub(crate) entry: &'static Entry,
-    pub(crate) kind: Arc<Kind>,
+    pub(crate) kind: Kind,
 }
 
 /// The entry of this name.
@@ -54,6 +55,18 @@ pub(crate) fn kind_of(module: &str, function: &str) -> Kind {
         Some(Known { entry, .. }) => Kind::new(entry.module, entry.function),
         None => Kind::new(module.to_owned(), function.to_owned()),
     }
+}
+
+/// The name of a type that is started without being registered, as all actors of it share it.
+pub(crate) fn unregistered(kind: &Kind) -> &'static Kind {
+    static KINDS: Mutex<Vec<&'static Kind>> = Mutex::new(Vec::new());
+    let mut kinds = lock(&KINDS);
+    if let Some(known) = kinds.iter().copied().find(|known| *known == kind) {
+        return known;
+    }
+    let known = &*Box::leak(Box::new(kind.clone())); // one for each such type of the program
+    kinds.push(known);
+    known
 }
 
 /// Who starts one starts many, and each is looked for twice.
@@ -111,7 +124,7 @@ fn registry() -> &'static Registry {
         }
         let digest = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         let known = by_name.iter().map(|(name, entry)| {
-            let kind = Arc::new(Kind::new(entry.module, entry.function));
+            let kind = Kind::new(entry.module, entry.function);
             (*name, &*Box::leak(Box::new(Known { entry, kind }))) // there is one registry
         });
         Registry { by_hash: known.collect(), by_name, digest }

@@ -19,7 +19,7 @@ pub struct Seat(Option<Terms>);
 /// What is settled of a new actor before anybody knows what it is made of.
 pub(crate) struct Terms {
     pub(crate) node: Arc<Node>,
-    pub(crate) kind: Arc<Kind>,
+    pub(crate) kind: &'static Kind,
     pub(crate) options: SpawnOptions,
     /// The number of its stage.
     pub(crate) stage: u16,
@@ -103,8 +103,8 @@ impl Seat {
         let pid = node.new_pid();
         let SpawnOptions { link, monitor, leader, result, parent, up, placed } = options;
         let mailbox = Box::new(mailbox);
-        let cell = Cell::new(pid, kind, leader, parent, node.clone(), stage, mailbox);
-        let cell = Arc::new(cell);
+        let cell = Arc::new(Cell::new(pid, kind, leader, parent, node, stage, mailbox));
+        let node = &cell.node;
         node.live_here(cell.clone());
         if placed {
             node.count_accepted();
@@ -122,13 +122,13 @@ impl Seat {
         }
         slog::debug!(node.log, "spawned"; "pid" => %pid, "kind" => %cell.kind);
         match born {
-            Born::Here(kin) => kin.made(&node, None, pid),
+            Born::Here(kin) => kin.made(node, None, pid),
             Born::Ordered(tell) => tell(Ok(pid)),
         }
         let asker = |question| Asker::new(cell.clone(), Return { link: over.clone(), question });
         let awaited = Awaited { result: result.map(asker), up: up.map(asker) };
-        let own = cell.clone();
-        if node.stages().at(stage).enter(Birth::new(cell, move || make(own, awaited))) {
+        let birth = Birth::new(cell.clone(), move |cell| make(cell, awaited));
+        if node.stages().at(stage).enter(birth) {
             node.look_after_births();
         }
         pid

@@ -64,12 +64,12 @@ pub(crate) trait Body: Future<Output = ()> {
 }
 
 type Code = Pin<Box<dyn Body>>;
-type Make = Box<dyn FnOnce() -> Code + Send>;
+type Make = Box<dyn FnOnce(Arc<Cell>) -> Code + Send>;
 
 /// A new actor on its way to its stage. If that is over first, the actor ends.
 pub(crate) struct Birth {
-    cell: Arc<Cell>,
-    make: Option<Make>,
+    /// Who, and what makes it; none when it has begun.
+    of: Option<(Arc<Cell>, Make)>,
     /// It was handed on once.
     settled: bool,
 }
@@ -78,23 +78,25 @@ impl Birth {
     /// `make` is called in the actor's first turn.
     pub(crate) fn new<B: Body + 'static>(
         cell: Arc<Cell>,
-        make: impl FnOnce() -> B + Send + 'static,
+        make: impl FnOnce(Arc<Cell>) -> B + Send + 'static,
     ) -> Birth {
         cell.count_as_queued();
-        Birth { cell, make: Some(Box::new(move || Box::pin(make()))), settled: false }
+        Birth { of: Some((cell, Box::new(|cell| Box::pin(make(cell))))), settled: false }
     }
 
     /// It begins on another stage than was thought.
     fn goes_to(&mut self, stage: &Stage) {
-        self.cell.move_to(stage);
+        if let Some((cell, _)) = &self.of {
+            cell.move_to(stage);
+        }
         self.settled = true;
     }
 }
 
 impl Drop for Birth {
     fn drop(&mut self) {
-        if let Some(make) = self.make.take() {
-            over(&self.cell, (None, Some(make)), ExitReason::Shutdown, false);
+        if let Some((cell, make)) = self.of.take() {
+            over(&cell, (None, Some(make)), ExitReason::Shutdown, false);
         }
     }
 }
@@ -416,13 +418,14 @@ impl Performance {
         let stage = self.opening.stage();
         let Some(mut birth) = stage.nursery.take() else { return };
         if !birth.settled
-            && let Some(other) = stages.another(stage, birth.cell.pid.number() as usize)
+            && let Some((cell, _)) = &birth.of
+            && let Some(other) = stages.another(stage, cell.pid.number() as usize)
             && !begins_here(stage.crew(), other.crew())
         {
+            let node = cell.node.clone();
             birth.goes_to(other);
-            let cell = birth.cell.clone();
             if other.enter(birth) {
-                cell.node.look_after_births();
+                node.look_after_births();
             }
             return;
         }
@@ -430,11 +433,14 @@ impl Performance {
     }
 
     fn begin(&mut self, mut birth: Birth, now: Moment) {
-        let (cell, make) = (birth.cell.clone(), birth.make.take());
-        let mut player = Player { cell: cell.clone(), code: None };
-        if player.turn(cell, make, now).is_pending() {
+        let Some((cell, make)) = birth.of.take() else { return };
+        let current = cell.clone();
+        let mut player = Player { cell, code: None };
+        if player.turn(current, Some(make), now).is_pending() {
             let at = self.players.insert(player);
-            birth.cell.set_place(at);
+            if let Some(player) = self.players.get_mut(at) {
+                player.cell.set_place(at);
+            }
             self.opening.stage().load.lives(1);
         }
     }
@@ -493,19 +499,18 @@ impl Player {
         set_slice(Slice::Until { end: now.and(SLICE_LENGTH), looked: now, skip: 0 });
         let polled = catch_unwind(AssertUnwindSafe(|| {
             if let Some(make) = make {
-                *code = Some(make());
+                *code = Some(make(cell.clone()));
             }
             let Some(code) = code else { return Poll::Ready(()) };
             code.as_mut().poll(&mut Context::from_waker(&waker))
         }));
         let spent = matches!(set_slice(Slice::Endless), Slice::Spent);
-        as_current(before);
-
         let (own, hooks) = match polled {
             Ok(Poll::Ready(())) => (ExitReason::Normal, true),
             Err(panic) => (classify(panic), false),
             Ok(Poll::Pending) if cell.is_doomed() => (ExitReason::Normal, false),
             Ok(Poll::Pending) => {
+                as_current(before);
                 cell.end_turn();
                 if spent {
                     cell.wake(); // it has more to do
@@ -513,7 +518,8 @@ impl Player {
                 return Poll::Pending;
             }
         };
-        over(cell, (code.take(), None), own, hooks);
+        over_as_current(cell, (code.take(), None), own, hooks);
+        as_current(before);
         Poll::Ready(())
     }
 }
@@ -530,6 +536,17 @@ impl Drop for Player {
 /// Ends an actor, and drops its code, or what that was to be made of.
 fn over(cell: &Arc<Cell>, code: (Option<Code>, Option<Make>), own: ExitReason, hooks: bool) {
     let before = as_current(Some(cell.clone()));
+    over_as_current(cell, code, own, hooks);
+    as_current(before);
+}
+
+/// The same of the actor that runs on this thread.
+fn over_as_current(
+    cell: &Arc<Cell>,
+    code: (Option<Code>, Option<Make>),
+    own: ExitReason,
+    hooks: bool,
+) {
     cell.end(own, || {
         // Not inside an unwind, so that a Drop that panics cannot abort the node.
         let dropped = catch_unwind(AssertUnwindSafe(|| {
@@ -544,7 +561,6 @@ fn over(cell: &Arc<Cell>, code: (Option<Code>, Option<Make>), own: ExitReason, h
                 "pid" => %cell.pid, "kind" => %cell.kind, "reason" => %reason);
         }
     });
-    as_current(before);
     cell.count_as_gone();
 }
 

@@ -23,6 +23,11 @@ impl Kind {
         Kind { module: module.into(), function: function.into() }
     }
 
+    /// What is the library's own.
+    pub(crate) const fn of_ours(function: &'static str) -> Kind {
+        Kind { module: Cow::Borrowed("pspawn"), function: Cow::Borrowed(function) }
+    }
+
     /// Erlang's module: what `remote_actor!` or `remote_fn!` was given as a name.
     #[must_use]
     pub fn module(&self) -> &str {
