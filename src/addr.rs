@@ -321,7 +321,7 @@ impl<R> Request<R> {
         match &mut self.state {
             State::Numbered { node, question, .. } => node.set_deadline(*question, within),
             State::Here(Here { cell, deadline: Some((question, at)), .. }) => {
-                *at = cell.node.now().saturating_add(within);
+                *at = cell.node.deadline_in(within);
                 cell.node.set_deadline(*question, within);
             }
             State::Here(_) | State::Failed(_) | State::Over => {}
@@ -404,7 +404,7 @@ impl<R> Here<R> {
         let node = &self.cell.node;
         match self.deadline {
             None => {
-                let at = node.now().saturating_add(within);
+                let at = node.deadline_in(within);
                 let question = node.open_question(None, within, Waiter::Wake(cx.waker().clone()));
                 self.deadline = Some((question, at));
                 Poll::Pending
@@ -431,11 +431,13 @@ impl<R: DeserializeOwned> Future for Request<R> {
             }
             State::Numbered { node, outcome, .. } => {
                 let Poll::Ready(outcome) = outcome.poll_unpin(cx) else { return Poll::Pending };
-                match outcome.unwrap_or(Outcome::Lost) {
+                let ended = match outcome.unwrap_or(Outcome::Lost) {
                     Outcome::Reply(bytes) => decode_at(node, &bytes)
                         .map_err(|why| SendError::Undecodable { pid: this.to, why }),
                     outcome => Err(this.no_answer(outcome)),
-                }
+                };
+                this.state = State::Over; // and so is the question: there is nothing to give up
+                return Poll::Ready(ended);
             }
             State::Here(here) => match here.poll(this.within, cx) {
                 Poll::Pending => return Poll::Pending,

@@ -92,6 +92,7 @@ use self::master::{Arrange, Master, StartSlave};
 use self::names::Names;
 use self::near::listen_near;
 use self::peers::Peers;
+use self::questions::Questions;
 use self::relay::Relays;
 use self::role::RoleEvent;
 use self::screen::Screen;
@@ -101,7 +102,6 @@ use self::stage::Opening;
 use self::stages::Stages;
 use self::table::Table;
 use self::tls::{OwnCertificate, Tls, TlsError, Turns};
-use crate::core::calls::Calls;
 use crate::core::life::Life;
 use crate::core::pause::Pauses;
 use crate::core::refusals::Refusals;
@@ -136,7 +136,7 @@ pub(crate) struct Node {
     sockets: Arc<Sockets>,
     stages: Arc<Stages>,
     relays: Relays,
-    calls: Mutex<Calls<Waiter>>,
+    questions: Questions,
     pauses: Mutex<Pauses>,
     refusals: Mutex<Refusals>,
     screen: Arc<Screen>,
@@ -294,7 +294,7 @@ impl Node {
             sockets: Arc::new(Sockets::new().map_err(|why| NodeError::Os(why.to_string()))?),
             stages: Stages::new(config.workers),
             relays: Relays::default(),
-            calls: Mutex::new(Calls::new()),
+            questions: Questions::new(),
             pauses: Mutex::default(),
             refusals: Mutex::default(),
             screen,
@@ -376,7 +376,7 @@ impl Node {
             let _ = cell.live(Life::shut_down); // whom to tell is told at its end
         }
         self.peers.set_master(None);
-        let waiting = lock(&self.calls).close_all();
+        let waiting = self.questions.close_all();
         for waiter in waiting {
             waiter.hear(Outcome::Lost);
         }

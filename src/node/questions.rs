@@ -1,6 +1,8 @@
 //! Open questions and timers: every wait ends by its deadline.
 
-use std::sync::Arc;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -11,8 +13,83 @@ use super::cell::lock;
 use super::link::Link;
 use super::role::RoleEvent;
 use super::{Node, Outcome, Waiter};
+use crate::core::calls::Calls;
 use crate::term::{ExitReason, NodeName};
 use crate::wire::{Control, Query, Signal};
+
+/// The open questions of a node. Each thread opens its own in one of several shards, so that those who ask do not
+/// wait for each other; the last digits of a question's number say in which.
+pub(super) struct Questions([Shard; SHARDS as usize]);
+
+/// Alone on its lines of the cache.
+#[repr(align(128))]
+struct Shard(Mutex<Calls<Waiter>>);
+
+impl Questions {
+    pub(super) fn new() -> Questions {
+        Questions(std::array::from_fn(|_| Shard(Mutex::new(Calls::new()))))
+    }
+
+    /// Opens one in this thread's shard. Hands the waiter back if nothing can be asked any more, and says whether its deadline
+    /// may be the earliest.
+    fn open(
+        &self,
+        over: Option<u64>,
+        deadline: Duration,
+        waiter: Waiter,
+    ) -> (u64, Option<Waiter>, bool) {
+        let shard = own_shard();
+        let mut calls = lock(&self.0[shard as usize].0);
+        let before = calls.first_note();
+        let (number, refused) = calls.open(over, deadline, waiter);
+        let sooner = before.is_none_or(|before| deadline < before);
+        (number * SHARDS + shard, refused, sooner)
+    }
+
+    /// The shard of this question, and its number there.
+    fn of(&self, question: u64) -> (MutexGuard<'_, Calls<Waiter>>, u64) {
+        (lock(&self.0[(question % SHARDS) as usize].0), question / SHARDS)
+    }
+
+    fn close(&self, question: u64) -> Option<Waiter> {
+        let (mut calls, number) = self.of(question);
+        calls.close(number)
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        self.0.iter().filter_map(|shard| lock(&shard.0).next_deadline()).min()
+    }
+
+    /// What `take` takes out of each.
+    fn all(&self, mut take: impl FnMut(&mut Calls<Waiter>) -> Vec<Waiter>) -> Vec<Waiter> {
+        self.0.iter().flat_map(|shard| take(&mut lock(&shard.0))).collect()
+    }
+
+    /// Those that went over a connection that is lost.
+    pub(super) fn lost(&self, over: u64) -> Vec<Waiter> {
+        self.all(|calls| calls.lost(over))
+    }
+
+    /// All: the node ends.
+    pub(super) fn close_all(&self) -> Vec<Waiter> {
+        self.all(Calls::close_all)
+    }
+}
+
+/// The shard in which this thread opens its questions.
+fn own_shard() -> u64 {
+    static THREADS: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static OWN: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+    OWN.get().unwrap_or_else(|| {
+        let own = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        OWN.set(Some(own));
+        own
+    })
+}
+
+const SHARDS: u64 = 16;
 
 impl Node {
     /// Notes a question that goes over `link` (none: to this node itself), and who waits.
@@ -22,22 +99,19 @@ impl Node {
         within: Duration,
         waiter: Waiter,
     ) -> u64 {
-        let mut calls = lock(&self.calls);
-        let before = calls.first_note();
-        let deadline = self.now().saturating_add(within);
-        let (question, refused) = calls.open(link.map(|link| link.id), deadline, waiter);
-        drop(calls);
+        let deadline = self.deadline_in(within);
+        let (question, refused, sooner) =
+            self.questions.open(link.map(|link| link.id), deadline, waiter);
         if let Some(waiter) = refused {
             waiter.hear(Outcome::Lost);
-        } else if before.is_none_or(|before| deadline < before) {
+        } else if sooner {
             self.deadlines.notify_one();
         }
         question
     }
 
     pub(crate) fn close_question(self: &Arc<Self>, question: u64, outcome: Outcome) {
-        let waiter = lock(&self.calls).close(question);
-        match waiter {
+        match self.questions.close(question) {
             Some(waiter) => waiter.hear(outcome),
             None => self.orphaned(outcome),
         }
@@ -45,14 +119,14 @@ impl Node {
 
     /// Nobody waits for this answer any more.
     pub(crate) fn give_up_question(&self, question: u64) {
-        let waiter = lock(&self.calls).close(question);
+        let waiter = self.questions.close(question);
         drop(waiter); // out of the lock: it may hold the last of an actor
     }
 
     /// Has this waker woken when the question is over; false if it is.
     pub(crate) fn wake_instead(&self, question: u64, waker: &Waker) -> bool {
-        let mut calls = lock(&self.calls);
-        let Some(waiter) = calls.waiter(question) else { return false };
+        let (mut calls, number) = self.questions.of(question);
+        let Some(waiter) = calls.waiter(number) else { return false };
         let before = std::mem::replace(waiter, Waiter::Wake(waker.clone()));
         drop(calls);
         drop(before); // out of the lock
@@ -61,11 +135,18 @@ impl Node {
 
     /// Waits this long, from now, for the answer.
     pub(crate) fn set_deadline(&self, question: u64, within: Duration) {
-        let deadline = self.now().saturating_add(within);
-        let sooner = lock(&self.calls).set_deadline(question, deadline);
+        let deadline = self.deadline_in(within);
+        let (mut calls, number) = self.questions.of(question);
+        let sooner = calls.set_deadline(number, deadline);
+        drop(calls);
         if sooner {
             self.deadlines.notify_one();
         }
+    }
+
+    /// The time so long from now, on the clock of deadlines.
+    pub(crate) fn deadline_in(&self, within: Duration) -> Duration {
+        self.clock.ahead(within)
     }
 
     /// An answer that nobody waits for any more (G6).
@@ -80,7 +161,7 @@ impl Node {
 
     pub(super) async fn watch_deadlines(self: Arc<Self>) {
         loop {
-            let next = lock(&self.calls).next_deadline();
+            let next = self.questions.next_deadline();
             match next {
                 Some(at) => {
                     let at = self.clock.instant(at);
@@ -88,7 +169,8 @@ impl Node {
                 }
                 None => self.deadlines.notified().await,
             }
-            let expired = lock(&self.calls).expire(self.now());
+            let now = self.now();
+            let expired = self.questions.all(|calls| calls.expire(now));
             for waiter in expired {
                 waiter.hear(Outcome::TimedOut);
             }

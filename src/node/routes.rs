@@ -128,7 +128,7 @@ impl Node {
                 warn!(self.log, "not connected"; "peer" => %link.peer, "reason" => why.to_owned())
             }
         }
-        let lost = lock(&self.calls).lost(link.id);
+        let lost = self.questions.lost(link.id);
         for waiter in lost {
             waiter.hear(Outcome::Lost);
         }
