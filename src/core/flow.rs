@@ -4,7 +4,7 @@
 ///
 /// FL-1: when it comes to wait by a whole [`HIGH_BYTES`] more, its senders are asked to pause; once no more than [`LOW_BYTES`]
 /// wait, those that were asked may go on. Between the two nothing is said, so that a mailbox that is always full
-/// costs a word each quarter of a megabyte.
+/// costs a word each megabyte.
 #[derive(Debug, Default)]
 pub(crate) struct Inflow {
     waiting: u32,
@@ -51,9 +51,9 @@ impl Inflow {
 }
 
 /// So much may wait before senders pause.
-const HIGH_BYTES: u32 = 256 << 10;
+const HIGH_BYTES: u32 = 1 << 20;
 /// So little must be left before they go on: enough to be busy with until they have.
-const LOW_BYTES: u32 = 64 << 10;
+const LOW_BYTES: u32 = 256 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -64,12 +64,12 @@ mod tests {
     #[test]
     fn senders_pause_at_the_high_mark_and_go_on_at_the_low_one_fl1() {
         let mut inflow = Inflow::default();
-        assert_eq!(inflow.came(200 << 10), Word::None);
-        assert_eq!(inflow.came(100 << 10), Word::PauseAgain);
+        assert_eq!(inflow.came(800 << 10), Word::None);
+        assert_eq!(inflow.came(400 << 10), Word::PauseAgain);
         assert_eq!(inflow.came(10), Word::Pause, "FL-1: others are asked, too");
-        assert_eq!(inflow.came(256 << 10), Word::PauseAgain, "FL-1: somebody does not listen");
-        assert!(!inflow.went(400 << 10));
-        assert!(inflow.went(120 << 10));
+        assert_eq!(inflow.came(1024 << 10), Word::PauseAgain, "FL-1: somebody does not listen");
+        assert!(!inflow.went(1600 << 10));
+        assert!(inflow.went(480 << 10));
         assert!(!inflow.went(10), "FL-1: once");
         assert_eq!(inflow.came(10), Word::None);
     }
@@ -77,7 +77,7 @@ mod tests {
     proptest! {
         /// FL-1: nobody pauses for a mailbox in which nothing waits.
         #[test]
-        fn an_empty_mailbox_keeps_nobody_waiting(steps in prop::collection::vec((0..400_000usize, 0..400_000usize), 0..50)) {
+        fn an_empty_mailbox_keeps_nobody_waiting(steps in prop::collection::vec((0..1_600_000usize, 0..1_600_000usize), 0..50)) {
             let (mut inflow, mut waiting, mut paused) = (Inflow::default(), 0usize, false);
             for (comes, goes) in steps {
                 paused |= inflow.came(comes) != Word::None;

@@ -559,7 +559,8 @@ pub(crate) fn current() -> Option<Arc<Cell>> {
 
 /// Whether it lives on this node.
 pub(crate) fn runs_at(node: &Arc<Node>) -> bool {
-    CURRENT.with_borrow(|current| current.as_ref().is_some_and(|cell| Arc::ptr_eq(&cell.node, node)))
+    CURRENT
+        .with_borrow(|current| current.as_ref().is_some_and(|cell| Arc::ptr_eq(&cell.node, node)))
 }
 
 /// Its number; 0 if none does.

@@ -10,7 +10,7 @@ use super::Node;
 use super::Outcome;
 use super::batch::{Batch, Origin};
 use super::link::Link;
-use crate::wire::{Body, Control, Cut, Head, PREFIX_BYTES, cut, frame_prefix, read_body};
+use crate::wire::{Body, Control, Cut, Head, PREFIX_BYTES, cut, frame_prefix, is_piece, read_body};
 
 /// What was read of a connection and is not understood yet.
 pub(crate) struct Incoming {
@@ -20,8 +20,10 @@ pub(crate) struct Incoming {
     /// A long frame that has begun: its length with the prefix, and what is there of it. It is read to where
     /// it stays.
     long: Option<(usize, Vec<u8>)>,
-    /// A body that comes in pieces: its length, and what is there of it.
+    /// A body that comes in pieces: its length with the prefix, and what is there of it.
     pieces: Option<(usize, Vec<u8>)>,
+    /// So much of a piece that has begun is still to come.
+    piece_left: usize,
     /// How much is read at once.
     room: usize,
     origin: Arc<Origin>,
@@ -40,7 +42,28 @@ impl Incoming {
     pub(crate) fn new(node: Arc<Node>, link: Arc<Link>, read: Vec<u8>) -> Incoming {
         let origin = Arc::new(Origin { link: link.clone(), tags: Vec::new() });
         let room = READ_BYTES_MIN;
-        Incoming { node, link, read, long: None, pieces: None, room, origin }
+        Incoming { node, link, read, long: None, pieces: None, piece_left: 0, room, origin }
+    }
+
+    /// The rest of a piece that has begun, if there is one: so much is to be put at the end of that, and nothing else.
+    /// Whoever can read no more than that does so, before there is [`room`](Incoming::room).
+    pub(super) fn rest_of_piece(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        match &mut self.pieces {
+            Some((_, frame)) if self.piece_left > 0 => Some((frame, self.piece_left)),
+            _ => None,
+        }
+    }
+
+    /// So much of it was put there.
+    ///
+    /// # Errors
+    /// Those of [`take_in`](Incoming::take_in).
+    pub(super) fn piece_came(&mut self, bytes: usize) -> Result<(), String> {
+        self.piece_left -= bytes;
+        match self.take_whole() {
+            Some(frame) => self.pieced(frame),
+            None => Ok(()),
+        }
     }
 
     /// Where to put what is read next: there is spare room in it, of at most what may be read at once.
@@ -80,6 +103,16 @@ impl Incoming {
             self.frames(&frame, Some(&frame))?;
             return Ok(());
         }
+        if self.piece_left > 0 {
+            // It came among the rest.
+            let part = self.read.len().min(self.piece_left);
+            let rest = self.read.split_off(part);
+            let part = std::mem::replace(&mut self.read, rest);
+            if let Some((_, frame)) = &mut self.pieces {
+                frame.extend_from_slice(&part);
+            }
+            self.piece_came(part.len())?;
+        }
         let mut read = take(&mut self.read);
         let done = self.frames(&read, None)?;
         if matches!(cut(&read[done..], usize::MAX), Ok(Cut::Whole(_))) {
@@ -92,13 +125,24 @@ impl Incoming {
         } else {
             read.drain(..done);
         }
-        self.keep(read);
-        Ok(())
+        self.keep(read)
     }
 
     /// Keeps the beginning of a frame.
-    fn keep(&mut self, read: Vec<u8>) {
+    fn keep(&mut self, mut read: Vec<u8>) -> Result<(), String> {
         match cut(&read, usize::MAX) {
+            Ok(Cut::Part(Some(bytes))) if is_piece(&read[PREFIX_BYTES..]) => {
+                // What is to come of it is read to where it stays.
+                if let Ok(Body::Piece { whole, piece }) = read_body(&read[PREFIX_BYTES..]) {
+                    let left = bytes - read.len();
+                    if self.take_piece(whole, piece, left)?.is_some() {
+                        return Err("a piece without an end".to_owned());
+                    }
+                    self.piece_left = left;
+                    read.clear();
+                }
+                self.read = read;
+            }
             Ok(Cut::Part(Some(bytes))) if bytes > LONG_BYTES => {
                 let mut long = Vec::with_capacity(bytes.min(read.len().max(RESERVE_BYTES)));
                 long.extend_from_slice(&read);
@@ -108,6 +152,7 @@ impl Incoming {
             }
             _ => self.read = read,
         }
+        Ok(())
     }
 
     /// Passes on whole frames, up to the first that is long if they are not shared already. Returns how many
@@ -189,13 +234,8 @@ impl Incoming {
                 tags.push(tag);
             }
             Body::Piece { whole, piece } => {
-                if let Some(frame) = self.take_piece(whole, piece)? {
-                    let frame = Bytes::from(frame);
-                    // No pieces of pieces: each would cost stack.
-                    if let Ok(Body::Piece { .. }) = read_body(&frame[PREFIX_BYTES..]) {
-                        return Err("a piece of a piece".to_owned());
-                    }
-                    self.frames(&frame, Some(&frame))?;
+                if let Some(frame) = self.take_piece(whole, piece, 0)? {
+                    self.pieced(frame)?;
                 }
             }
             Body::Control(Control::Bye) => return Err("it left".to_owned()),
@@ -204,8 +244,23 @@ impl Incoming {
         Ok(())
     }
 
-    /// Puts the pieces of a body together; the frame, once it is whole.
-    fn take_piece(&mut self, whole: Option<u64>, piece: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    /// Passes on a frame that has come in pieces.
+    fn pieced(&mut self, frame: Vec<u8>) -> Result<(), String> {
+        let frame = Bytes::from(frame);
+        // No pieces of pieces: each would cost stack.
+        if is_piece(&frame[PREFIX_BYTES..]) {
+            return Err("a piece of a piece".to_owned());
+        }
+        self.frames(&frame, Some(&frame)).map(drop)
+    }
+
+    /// Puts the pieces of a body together; the frame, once it is whole. Of this piece so much is still to come.
+    fn take_piece(
+        &mut self,
+        whole: Option<u64>,
+        piece: &[u8],
+        left: usize,
+    ) -> Result<Option<Vec<u8>>, String> {
         if let Some(whole) = whole {
             let max = self.node.config.frame_bytes_max;
             let fits = usize::try_from(whole).ok().filter(|whole| *whole <= max);
@@ -219,12 +274,17 @@ impl Incoming {
         let Some((bytes, frame)) = &mut self.pieces else {
             return Err("a piece of nothing".to_owned());
         };
-        if piece.len() > *bytes - frame.len() {
+        if piece.len() + left > *bytes - frame.len() {
             return Err("more pieces than were announced".to_owned());
         }
         frame.extend_from_slice(piece);
-        let whole = frame.len() == *bytes;
-        Ok(self.pieces.take_if(|_| whole).map(|(_, frame)| frame))
+        Ok(self.take_whole())
+    }
+
+    /// The frame that has come in pieces, if it is whole.
+    fn take_whole(&mut self) -> Option<Vec<u8>> {
+        let whole = self.pieces.take_if(|(bytes, frame)| frame.len() == *bytes);
+        whole.map(|(_, frame)| frame)
     }
 
     fn known(&self, kind: u32) -> Result<(), String> {
@@ -254,6 +314,6 @@ const READ_BYTES_MAX: usize = 256 << 10;
 /// A frame longer than this is not copied.
 const LONG_BYTES: usize = 16 << 10;
 /// Reserved for a long frame, at most, before any of it has come.
-const RESERVE_BYTES: usize = 1 << 20;
+const RESERVE_BYTES: usize = 4 << 20;
 /// So many types may be numbered on one connection.
 const TYPES_MAX: usize = 1 << 16;

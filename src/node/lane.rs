@@ -77,6 +77,8 @@ impl Lane {
                 into.extend(first.parts.drain(..));
                 left = left.saturating_sub(first.bytes);
                 self.over();
+            } else if left < WRITE_BYTES {
+                return; // a piece is a write
             } else {
                 let total = if first.begun {
                     None
@@ -164,10 +166,10 @@ impl Long {
 
 /// A frame longer than this takes the lane.
 pub(super) const LONG_BYTES: usize = 32 << 10;
-/// Of the lane, so much goes at once.
-const WRITE_BYTES: usize = 64 << 10;
+/// Of the lane, so much goes at once: less than a Unix socket takes.
+const WRITE_BYTES: usize = 128 << 10;
 /// A frame up to this length goes in one piece, also if it is longer than that: it is read to where it stays.
-const WHOLE_BYTES_MAX: usize = 96 << 10;
+const WHOLE_BYTES_MAX: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,8 @@
 //! Reading is under one lock from the bytes to the inboxes, so that what has come in order is passed on in order;
 //! writing is under another. Nobody waits for either: who has it also does what came meanwhile.
 
-use std::io::IoSlice;
+use std::fs::File;
+use std::io::{ErrorKind, IoSlice, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,7 +26,7 @@ use super::sockets::Sockets;
 pub(crate) struct Socket {
     /// What the kernel calls it to whoever looks.
     pub(super) key: u64,
-    fd: OwnedFd,
+    fd: File,
     node: Arc<Node>,
     link: Arc<Link>,
     reading: Mutex<Reading>,
@@ -62,6 +63,7 @@ impl Socket {
         let incoming = Incoming::new(node.clone(), link.clone(), read);
         let reading = Mutex::new(Reading { incoming, ended: Some(end) });
         let (writing, stalled) = (Mutex::default(), AtomicU64::new(0));
+        let fd = File::from(fd); // it is read like one
         (Socket { key, fd, node, link, reading, writing, stalled }, ended)
     }
 
@@ -89,6 +91,28 @@ impl Socket {
         }
         let mut left = BYTES_AT_ONCE;
         loop {
+            if let Some((frame, wanted)) = reading.incoming.rest_of_piece() {
+                let before = frame.len();
+                let end = (&self.fd).take(wanted as u64).read_to_end(frame);
+                let read = frame.len() - before;
+                left = left.saturating_sub(read);
+                let passed_on = match self.link.is_lost() {
+                    true => Err("lost already".to_owned()),
+                    false => reading.incoming.piece_came(read),
+                };
+                let why = match (passed_on, end) {
+                    (Err(why), _) => why,
+                    (Ok(()), Ok(_)) if read < wanted => "the connection was closed".to_owned(),
+                    (Ok(()), Ok(_)) if left > 0 => continue,
+                    (Ok(()), Ok(_)) => return true,
+                    (Ok(()), Err(why)) if why.kind() == ErrorKind::WouldBlock => {
+                        return left < BYTES_AT_ONCE;
+                    }
+                    (Ok(()), Err(why)) => why.to_string(),
+                };
+                self.end(&mut reading, sockets, &why);
+                return true;
+            }
             let room = reading.incoming.room();
             let wanted = room.capacity() - room.len();
             let read = match recv(&self.fd, spare_capacity(room), RecvFlags::DONTWAIT) {

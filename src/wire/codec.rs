@@ -187,6 +187,11 @@ impl Drop for Begun<'_> {
     }
 }
 
+/// Whether this is a piece of a body, or the beginning of one.
+pub(crate) fn is_piece(body: &[u8]) -> bool {
+    body.first().is_some_and(|first| [OP_LONG, OP_MORE].contains(&u64::from(*first)))
+}
+
 /// Decodes a frame's body.
 pub(crate) fn read_body(body: &[u8]) -> Result<Body<'_>, BodyError> {
     let mut rest = rmp::decode::Bytes::new(body);

@@ -15,7 +15,7 @@ mod tag;
 
 pub(crate) use codec::{
     Body, Cut, Head, NotAFrame, PREFIX_BYTES, TooLong, cut, frame, frame_control, frame_prefix,
-    frame_type, from_bytes, piece_head, read_body,
+    frame_type, from_bytes, is_piece, piece_head, read_body,
 };
 pub(crate) use credentials::Credentials;
 pub(crate) use shared::{Draft, encode, offering, share, sharing};
