@@ -55,7 +55,8 @@ measure("sojourn_p99", Nodes, _) -> erpc:call(pool(Nodes), ?MODULE, paced_jobs, 
 measure("backpressure", [Far], Effort) -> flood_mib(slow(Far), Effort);
 measure("beside_flood", [Far], Effort) ->
     Slow = slow(Far),
-    beside(Far, Effort, fun median/1, fun() -> flood_mib(Slow, Effort) end);
+    Part = maps:update_with(flood, fun(Count) -> Count div 5 end, Effort),
+    beside(Far, Effort, fun median/1, fun() -> flood_mib(Slow, Part) end);
 measure("beside_transfer", [Far], Effort) ->
     Sink = spawn_link(Far, ?MODULE, sink, [0, 0]),
     beside(Far, Effort, fun percentile_99/1, fun() -> send_much(Sink, Effort) end).

@@ -36,7 +36,10 @@ pub(super) fn workloads() -> [Workload; 3] {
             "beside_flood",
             "times",
             "a question and its answer beside that flood, p50, in times of idle",
-            |pair, effort| Box::pin(flood(pair, "ask_beside_flood", effort)),
+            |pair, effort| {
+                let effort = Effort { flood: effort.flood / 5, ..effort };
+                Box::pin(flood(pair, "ask_beside_flood", effort))
+            },
         ),
         of(
             "beside_transfer",
