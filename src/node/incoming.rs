@@ -187,7 +187,12 @@ impl Incoming {
                 | Body::Type { .. } => (None, false),
             };
             match (&mut stretch, to) {
-                (Some(stretch), Some(to)) if stretch.to == to => stretch.asks |= asks,
+                (Some(stretch), Some(to))
+                    if stretch.to == to
+                        && (shared.is_some() || end - stretch.start <= BATCH_BYTES_MAX) =>
+                {
+                    stretch.asks |= asks;
+                }
                 (stretch, to) => {
                     if let Some(whole) = stretch.take() {
                         self.pass_on(whole, read, at, shared);
@@ -311,6 +316,9 @@ fn piece(read: &[u8], at: Range<usize>, shared: Option<&Bytes>) -> Bytes {
 /// What is read at once.
 const READ_BYTES_MIN: usize = 64 << 10;
 const READ_BYTES_MAX: usize = 256 << 10;
+/// What is copied at once for one actor: pieces of memory of any length, freed by another thread, would leave holes
+/// of any length.
+const BATCH_BYTES_MAX: usize = 32 << 10;
 /// A frame longer than this is not copied.
 const LONG_BYTES: usize = 16 << 10;
 /// Reserved for a long frame, at most, before any of it has come.

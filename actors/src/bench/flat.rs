@@ -100,14 +100,16 @@ async fn micros(size: Size, effort: Effort) -> Result<[f64; 2], Error> {
     };
     Pair::with(slaves, async |pair| {
         let (sinks, spawns) = match size {
-            Size::Slaves(_) => {
+            Size::Slaves(slaves) => {
                 let mut sinks = Vec::new();
                 for node in pair.pool.nodes().await? {
                     if node != pair.near && node != pair.pool.here() {
                         sinks.push(pair.pool.spawn_on::<Sink>(node, ()).await?);
                     }
                 }
-                (sinks, pair.near::<f64>("place", ("placer", 64, effort)).await?)
+                // As many for each slave, however many there are.
+                let placers = 32 * slaves;
+                (sinks, pair.near::<f64>("place", ("placer", placers, effort)).await?)
             }
             Size::Actors(actors) => {
                 let args = (actors,);
