@@ -468,6 +468,9 @@ impl Performance {
 
 impl Drop for Performance {
     fn drop(&mut self) {
+        if self.asleep {
+            self.opening.stages.count_as_awake();
+        }
         self.opening.stage().close(); // before those that live here end
         let here = HERE.try_with(RefCell::take);
         drop(here); // who is on the way there ends, too

@@ -34,6 +34,11 @@ use crate::wire::Signal;
 /// # fn main() {}
 /// ```
 ///
+/// On its parent's node it begins on the thread of its parent, so that what the two say to each other wakes nobody, unless
+/// more actors live there than on another, or it would have to wait while another has nothing to do. One that is
+/// [`acknowledged`](Spawn::acknowledged) begins where there is least to do. Neither moves later on: what keeps a thread for
+/// long belongs into [`blocking`](crate::blocking), or lets others have turns by [`yield_now`](crate::yield_now).
+///
 /// The ties are there before the new process does anything: one that ends at once gives its own reason
 /// over them, never `NoProc` (rules L10, M12). On a node that is down it is as in Erlang: the pid is one
 /// of the spawner's own node, of a process that is dead with `NoConnection`, which a link or monitor made
