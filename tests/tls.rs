@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use pspawn::prelude::*;
-use pspawn::{Cookie, Fingerprint, FreeNode, PoolBuilder, PoolError, RunningPool, SpawnError};
+use pspawn::{
+    Cookie, Fingerprint, FreeNode, Payload, PoolBuilder, PoolError, RunningPool, SpawnError,
+};
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -48,7 +50,30 @@ async fn work_on(ctx: Ctx, node: NodeName) -> u32 {
     let job = ctx.pool().spawn_on::<Job>(node, ()).await.expect("it starts there");
     job.send(Work).await.expect("it answers")
 }
-remote_fn!("elsewhere": work_on);
+
+/// Long messages, which go in pieces, with short ones of another process between them.
+async fn sends_long(ctx: Ctx, to: Pid, lengths: Vec<usize>) {
+    ctx.spawn_fn("elsewhere", "sends_short", (to, 100_u32)).await.expect("it starts here");
+    for length in lengths {
+        ctx.send(to, Payload::from(long(length)));
+        yield_now().await;
+    }
+}
+
+async fn sends_short(ctx: Ctx, to: Pid, count: u32) {
+    for number in 0..count {
+        ctx.send(to, number);
+        yield_now().await;
+    }
+}
+remote_fn!("elsewhere": work_on, sends_long, sends_short);
+
+fn long(length: usize) -> Vec<u8> {
+    let pattern: Vec<u8> = (0..251).collect();
+    let mut bytes = pattern.repeat(length / pattern.len() + 1);
+    bytes.truncate(length);
+    bytes
+}
 
 #[test]
 fn a_node_of_another_host_is_attached_by_its_fingerprint() {
@@ -74,6 +99,29 @@ fn a_node_of_another_host_is_attached_by_its_fingerprint() {
         // It knows of the others, and meets them with credentials of the pool.
         let back = free.pool().nodes().await.unwrap();
         assert_eq!(back, [pool.here(), node]);
+        end(pool, [free]).await;
+    });
+}
+
+#[test]
+fn long_messages_come_whole_over_tls() {
+    block_on(async {
+        let (pool, _log) = master("long").await;
+        let free = foreign("far").await;
+        let (node, at) = (free.pool().here(), free.pool().tls_address().unwrap());
+        pool.attach_pinned(node, at, free.fingerprint().unwrap()).await.unwrap();
+        let mut me = pool.mailbox();
+        let lengths = [100_000, 1 << 20, (3 << 20) + 7, 1, 200_000];
+        let args = (me.pid(), lengths.to_vec());
+        pool.spawn_mfa_on(node, "elsewhere", "sends_long", args).await.unwrap();
+        let patience = Duration::from_secs(60);
+        for length in lengths {
+            let came = me.receive_within::<Payload>(patience).await.expect("it comes");
+            assert!(came[..] == long(length), "of {length} bytes {} came", came.len());
+        }
+        for number in 0..100 {
+            assert_eq!(me.receive_within::<u32>(patience).await, Some(number));
+        }
         end(pool, [free]).await;
     });
 }
