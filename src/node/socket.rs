@@ -98,7 +98,12 @@ impl Socket {
                 left = left.saturating_sub(read);
                 let passed_on = match self.link.is_lost() {
                     true => Err("lost already".to_owned()),
-                    false => reading.incoming.piece_came(read),
+                    false => {
+                        if read > 0 {
+                            self.node.hear(&self.link);
+                        }
+                        reading.incoming.piece_came(read)
+                    }
                 };
                 let why = match (passed_on, end) {
                     (Err(why), _) => why,
