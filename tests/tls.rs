@@ -108,8 +108,7 @@ fn long_messages_come_whole_over_tls() {
     block_on(async {
         let (pool, _log) = master("long").await;
         let free = foreign("far").await;
-        let (node, at) = (free.pool().here(), free.pool().tls_address().unwrap());
-        pool.attach_pinned(node, at, free.fingerprint().unwrap()).await.unwrap();
+        let node = attach(&pool, &free).await;
         let mut me = pool.mailbox();
         let lengths = [100_000, 1 << 20, (3 << 20) + 7, 1, 200_000];
         let args = (me.pid(), lengths.to_vec());
@@ -132,9 +131,7 @@ fn nodes_that_were_attached_meet_each_other_and_so_do_commands() {
         let (pool, _log) = master("meets").await;
         let (one, two) = (foreign_on("one", "there").await, foreign_on("two", "elsewhere").await);
         for free in [&one, &two] {
-            let at = free.pool().tls_address().unwrap();
-            let fingerprint = free.fingerprint().unwrap();
-            pool.attach_pinned(free.pool().here(), at, fingerprint).await.unwrap();
+            attach(&pool, free).await;
         }
         let (first, second) = (one.pool().here(), two.pool().here());
         let called = pool.call_on::<u32>(first, "elsewhere", "work_on", (second,)).await.unwrap();
@@ -158,8 +155,7 @@ fn a_node_that_listens_on_loopback_only_calls_who_is_on_another_host() {
         for name in ["anna", "zoe"] {
             let far = foreign(&format!("m{name}")).await;
             let near = builder(name).start_free(loopback).await.unwrap();
-            let (at, fingerprint) = (far.pool().tls_address().unwrap(), far.fingerprint().unwrap());
-            pool.attach_pinned(far.pool().here(), at, fingerprint).await.unwrap();
+            attach(&pool, &far).await;
             pool.attach(near.pool().here(), near.pool().address()).await.unwrap();
             let (far_node, to) = (far.pool().here(), (near.pool().here(),));
             let called = pool.call_on::<u32>(far_node, "elsewhere", "work_on", to).await.unwrap();
@@ -305,6 +301,13 @@ async fn foreign(name: &str) -> FreeNode {
 async fn foreign_on(name: &str, host: &str) -> FreeNode {
     let loopback = LOOPBACK.parse().unwrap();
     builder(name).as_if_on(host).listen(loopback).start_free(loopback).await.unwrap()
+}
+
+/// Takes it into the pool, by its fingerprint.
+async fn attach(pool: &Pool, free: &FreeNode) -> NodeName {
+    let (node, at) = (free.pool().here(), free.pool().tls_address().unwrap());
+    pool.attach_pinned(node, at, free.fingerprint().unwrap()).await.unwrap();
+    node
 }
 
 fn builder(name: &str) -> PoolBuilder {

@@ -14,7 +14,7 @@ use super::load::Blocking;
 use super::registry::{self, Entry};
 use super::role::RoleEvent;
 use super::seat::{Born, Kin, Seat, Terms};
-use super::stage::{Stage, number_here};
+use super::stage::{Birth, Stage, number_here};
 use super::stages::Stages;
 use crate::core::life::Effect;
 use crate::term::{Kind, Pid, Ref};
@@ -96,9 +96,9 @@ impl Node {
         }
     }
 
-    /// Sees to it that whoever is about to begin does, even if its arbiter does not come to it.
-    pub(crate) fn look_after_births(&self) {
-        if self.stages.somebody_sleeps() {
+    /// Lets a new actor begin on this stage, when its turn comes there; or elsewhere, if the arbiter does not come to it.
+    pub(super) fn let_begin(&self, birth: Birth, stage: &Stage) {
+        if stage.enter(birth) && self.stages.somebody_sleeps() {
             self.sockets.stay_awake();
         }
     }

@@ -179,13 +179,13 @@ impl Cell {
 
     /// Asks those who send over this connection to pause.
     fn pause(&self, from: &Arc<Link>, again: bool) {
-        let mut rare = self.make_rare();
-        let paused = &mut rare.get_or_insert_default().paused;
-        let new = !paused.iter().any(|link| Arc::ptr_eq(link, from));
-        if new {
-            paused.push(from.clone());
-        }
-        drop(rare);
+        let new = self.make_rare(|rare| {
+            let new = !rare.paused.iter().any(|link| Arc::ptr_eq(link, from));
+            if new {
+                rare.paused.push(from.clone());
+            }
+            new
+        });
         if new || again {
             from.push_first(&Control::Pause { to: self.pid.number() });
         }
@@ -342,11 +342,10 @@ impl Cell {
             let cell = self.clone();
             let watch =
                 self.node.in_time(self.node.config.times.zombie, move || cell.count_as_zombie());
-            let mut rare = self.make_rare();
-            let kept = rare.get_or_insert_default();
-            kept.zombie_watch = watch;
-            let rests_on = kept.rests_on.clone();
-            drop(rare);
+            let rests_on = self.make_rare(|rare| {
+                rare.zombie_watch = watch;
+                rare.rests_on.clone()
+            });
             for rest in rests_on {
                 rest.nudge();
             }
@@ -365,7 +364,7 @@ impl Cell {
         if let Some(reason) = self.reason() {
             return answer(Fault::Exit(reason));
         }
-        self.make_rare().get_or_insert_default().orphans.push(Box::new(answer));
+        self.make_rare(|rare| rare.orphans.push(Box::new(answer)));
         self.notes.fetch_or(ORPHANS, Ordering::AcqRel);
         match self.reason() {
             Some(reason) => self.answer_orphans(&Fault::Exit(reason)), // its end may have seen none
@@ -403,12 +402,11 @@ impl Cell {
     /// The actor rests from its next turn on until this has less than too much.
     pub(crate) fn rest_on(&self, full: Arc<dyn Rest>) {
         self.notes.fetch_or(RESTED, Ordering::AcqRel);
-        let mut rare = self.make_rare();
-        let rests_on = &mut rare.get_or_insert_default().rests_on;
-        if !rests_on.iter().any(|on| Arc::ptr_eq(on, &full)) {
-            rests_on.push(full);
-        }
-        drop(rare);
+        self.make_rare(|rare| {
+            if !rare.rests_on.iter().any(|on| Arc::ptr_eq(on, &full)) {
+                rare.rests_on.push(full);
+            }
+        });
         // A loop that sends and yields now and then is to do so now.
         if !matches!(SLICE.get(), Slice::Endless) {
             SLICE.set(Slice::Spent);
@@ -427,10 +425,10 @@ impl Cell {
         }
     }
 
-    /// The same, to have it.
-    fn make_rare(&self) -> MutexGuard<'_, Option<Box<Rare>>> {
+    /// The same, and from now on it has it.
+    fn make_rare<R>(&self, act: impl FnOnce(&mut Rare) -> R) -> R {
         self.notes.fetch_or(RARE, Ordering::AcqRel);
-        lock(&self.rare)
+        act(lock(&self.rare).get_or_insert_default())
     }
 
     /// NM-1: under the lock of the life that is over, so that nobody hears before: not who sends it a
@@ -474,17 +472,11 @@ impl Cell {
         if self.notes.load(Ordering::Acquire) & RESTED == 0 {
             return false;
         }
-        let mut rare = lock(&self.rare);
-        let Some(rests_on) = rare.as_deref_mut().map(|rare| &mut rare.rests_on) else {
-            return false;
-        };
-        while let Some(on) = rests_on.last() {
-            if on.is_full(waker) {
-                return true;
-            }
-            rests_on.pop();
-        }
-        false
+        let rests = self.rare(|rare| {
+            while rare.rests_on.pop_if(|on| !on.is_full(waker)).is_some() {}
+            !rare.rests_on.is_empty()
+        });
+        rests.unwrap_or(false)
     }
 
     /// The actor's code is to stop, with this reason unless a signal has given another. `stop` drops

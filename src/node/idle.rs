@@ -69,7 +69,7 @@ fn look_around(spin: &mut Spin, stage: Option<(&Stages, &Stage)>, sockets: &Sock
     }
     let is_called = || {
         let Some((stages, own)) = stage else { return false };
-        if !own.has_ready() && stages.is_overdue_elsewhere(own, Moment::now) {
+        if !own.has_ready() && stages.is_overdue_elsewhere(own) {
             own.call_own();
             return true;
         }

@@ -54,16 +54,20 @@ impl Incoming {
         }
     }
 
-    /// So much of it was put there.
+    /// So much of it was put there: passes on the frame that is whole by now, if it is.
     ///
     /// # Errors
     /// Those of [`take_in`](Incoming::take_in).
     pub(super) fn piece_came(&mut self, bytes: usize) -> Result<(), String> {
         self.piece_left -= bytes;
-        match self.take_whole() {
-            Some(frame) => self.pieced(frame),
-            None => Ok(()),
+        let whole = self.pieces.take_if(|(bytes, frame)| frame.len() == *bytes);
+        let Some((_, frame)) = whole else { return Ok(()) };
+        let frame = Bytes::from(frame);
+        // No pieces of pieces: each would cost stack.
+        if is_piece(&frame[PREFIX_BYTES..]) {
+            return Err("a piece of a piece".to_owned());
         }
+        self.frames(&frame, Some(&frame)).map(drop)
     }
 
     /// Where to put what is read next: there is spare room in it, of at most what may be read at once.
@@ -134,11 +138,7 @@ impl Incoming {
             Ok(Cut::Part(Some(bytes))) if is_piece(&read[PREFIX_BYTES..]) => {
                 // What is to come of it is read to where it stays.
                 if let Ok(Body::Piece { whole, piece }) = read_body(&read[PREFIX_BYTES..]) {
-                    let left = bytes - read.len();
-                    if self.take_piece(whole, piece, left)?.is_some() {
-                        return Err("a piece without an end".to_owned());
-                    }
-                    self.piece_left = left;
+                    self.begin_piece(whole, piece, bytes - read.len())?;
                     read.clear();
                 }
                 self.read = read;
@@ -239,9 +239,8 @@ impl Incoming {
                 tags.push(tag);
             }
             Body::Piece { whole, piece } => {
-                if let Some(frame) = self.take_piece(whole, piece, 0)? {
-                    self.pieced(frame)?;
-                }
+                self.begin_piece(whole, piece, 0)?;
+                self.piece_came(0)?;
             }
             Body::Control(Control::Bye) => return Err("it left".to_owned()),
             Body::Control(control) => self.node.on_control(&self.link, control),
@@ -249,23 +248,8 @@ impl Incoming {
         Ok(())
     }
 
-    /// Passes on a frame that has come in pieces.
-    fn pieced(&mut self, frame: Vec<u8>) -> Result<(), String> {
-        let frame = Bytes::from(frame);
-        // No pieces of pieces: each would cost stack.
-        if is_piece(&frame[PREFIX_BYTES..]) {
-            return Err("a piece of a piece".to_owned());
-        }
-        self.frames(&frame, Some(&frame)).map(drop)
-    }
-
-    /// Puts the pieces of a body together; the frame, once it is whole. Of this piece so much is still to come.
-    fn take_piece(
-        &mut self,
-        whole: Option<u64>,
-        piece: &[u8],
-        left: usize,
-    ) -> Result<Option<Vec<u8>>, String> {
+    /// Puts this piece of a body, of which so much is still to come, behind those before it.
+    fn begin_piece(&mut self, whole: Option<u64>, piece: &[u8], left: usize) -> Result<(), String> {
         if let Some(whole) = whole {
             let max = self.node.config.frame_bytes_max;
             let fits = usize::try_from(whole).ok().filter(|whole| *whole <= max);
@@ -283,13 +267,8 @@ impl Incoming {
             return Err("more pieces than were announced".to_owned());
         }
         frame.extend_from_slice(piece);
-        Ok(self.take_whole())
-    }
-
-    /// The frame that has come in pieces, if it is whole.
-    fn take_whole(&mut self) -> Option<Vec<u8>> {
-        let whole = self.pieces.take_if(|(bytes, frame)| frame.len() == *bytes);
-        whole.map(|(_, frame)| frame)
+        self.piece_left = left;
+        Ok(())
     }
 
     fn known(&self, kind: u32) -> Result<(), String> {

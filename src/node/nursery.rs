@@ -27,12 +27,12 @@ struct Waiting {
 
 impl Nursery {
     /// Whether it is the first that waits.
-    pub(super) fn put(&self, birth: Birth, now: impl FnOnce() -> Moment) -> bool {
+    pub(super) fn put(&self, birth: Birth) -> bool {
         let mut waiting = lock(&self.waiting);
         waiting.births.push_back(birth);
         let first = waiting.since.is_none();
         if first {
-            waiting.since = Some(now());
+            waiting.since = Some(Moment::now());
         }
         // See `Stages::somebody_sleeps`.
         self.count
@@ -73,7 +73,12 @@ impl Nursery {
     }
 
     /// Whether somebody has waited for so long that another arbiter is to take them.
-    pub(super) fn is_overdue(&self, now: Moment) -> bool {
+    pub(super) fn is_overdue(&self) -> bool {
+        !self.is_empty() && self.is_overdue_at(Moment::now())
+    }
+
+    /// The same, of whoever knows the time.
+    pub(super) fn is_overdue_at(&self, now: Moment) -> bool {
         !self.is_empty()
             && lock(&self.waiting).since.is_some_and(|since| is_overdue(now.since(since)))
     }

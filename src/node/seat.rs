@@ -128,9 +128,7 @@ impl Seat {
         let asker = |question| Asker::new(cell.clone(), Return { link: over.clone(), question });
         let awaited = Awaited { result: result.map(asker), up: up.map(asker) };
         let birth = Birth::new(cell.clone(), move |cell| make(cell, awaited));
-        if node.stages().at(stage).enter(birth) {
-            node.look_after_births();
-        }
+        node.let_begin(birth, node.stages().at(stage));
         pid
     }
 }

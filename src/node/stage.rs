@@ -134,7 +134,7 @@ impl Stage {
     /// then its node is to look after it.
     #[must_use]
     pub(crate) fn enter(&self, birth: Birth) -> bool {
-        let first = self.nursery.put(birth, Moment::now);
+        let first = self.nursery.put(birth);
         self.push(Entry::Next);
         first
     }
@@ -243,7 +243,7 @@ impl Stage {
     }
 
     pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::Relaxed);
         let mut ready = lock(&self.ready);
         ready.closed = true;
         let left = std::mem::take(&mut ready.queue);
@@ -424,10 +424,7 @@ impl Performance {
         {
             let node = cell.node.clone();
             birth.goes_to(other);
-            if other.enter(birth) {
-                node.look_after_births();
-            }
-            return;
+            return node.let_begin(birth, other);
         }
         self.begin(birth, now);
     }

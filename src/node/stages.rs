@@ -43,8 +43,7 @@ impl Stages {
         self.arbiters().iter().map(|stage| stage.load().clone()).collect()
     }
 
-    /// The stage with the least to do, where the fewest live, `turn` by turn among equals; one whose thread
-    /// waits comes last.
+    /// The stage with the least to do, `turn` by turn among equals; one whose thread waits comes last.
     pub(crate) fn least_busy(&self, turn: usize) -> Option<&Stage> {
         let (before, after) = self.arbiters().split_at(turn % self.arbiters().len());
         let busy = |stage: &&Stage| {
@@ -62,14 +61,13 @@ impl Stages {
     }
 
     /// Whether whoever waits on another stage than this one is to begin on this one.
-    pub(super) fn is_overdue_elsewhere(&self, than: &Stage, now: impl Fn() -> Moment) -> bool {
-        self.others(than)
-            .any(|other| !other.nursery().is_empty() && other.nursery().is_overdue(now()))
+    pub(super) fn is_overdue_elsewhere(&self, than: &Stage) -> bool {
+        self.others(than).any(|other| other.nursery().is_overdue())
     }
 
     /// Those whom this stage, which has nothing to do, takes from another one.
     pub(super) fn take_over(&self, to: &Stage, now: Moment) -> impl Iterator<Item = Birth> {
-        let from = self.others(to).find(|other| other.nursery().is_overdue(now));
+        let from = self.others(to).find(|other| other.nursery().is_overdue_at(now));
         let taken = from.map(|other| other.nursery().take_share()).unwrap_or_default();
         taken.into_iter()
     }
@@ -100,8 +98,8 @@ impl Stages {
     }
 
     /// Wakes one that sleeps, to take over who waits for too long on another.
-    pub(super) fn call_one(&self) {
-        if self.somebody_sleeps() && !self.called.swap(true, Ordering::AcqRel) {
+    fn call_one(&self) {
+        if !self.called.swap(true, Ordering::AcqRel) {
             // Whoever comes says so, perhaps at once.
             if !self.arbiters().iter().any(Stage::call) {
                 self.called.store(false, Ordering::Release);
@@ -109,19 +107,17 @@ impl Stages {
         }
     }
 
-    /// The same if there is such on this stage.
+    /// The same if one sleeps, and there is such on this stage.
     pub(super) fn call_if_overdue(&self, of: &Stage, now: Moment) {
-        if self.somebody_sleeps() && of.nursery().is_overdue(now) {
+        if self.somebody_sleeps() && of.nursery().is_overdue_at(now) {
             self.call_one();
         }
     }
 
-    /// The same if there is such; for a thread that looks now and then.
+    /// The same if there is such on any; for a thread that looks now and then.
     pub(crate) fn call_if_due(&self) {
-        let due = |stage: &Stage| {
-            !stage.nursery().is_empty() && stage.nursery().is_overdue(Moment::now())
-        };
-        if self.somebody_sleeps() && self.arbiters().iter().any(due) {
+        let is_due = |stage: &Stage| stage.nursery().is_overdue();
+        if self.somebody_sleeps() && self.arbiters().iter().any(is_due) {
             self.call_one();
         }
     }
