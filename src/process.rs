@@ -633,7 +633,9 @@ impl Ctx {
         if own {
             new = taken.drain(..).chain(new).collect();
             let decided = new.drain(..).filter_map(|content| match content {
-                Content::Own(signal) => self.cell.decide_own(signal).map(content_of),
+                Content::Own(signal) => {
+                    self.cell.node.act_on_own(&self.cell, signal).map(content_of)
+                }
                 content => Some(content),
             });
             taken.extend(decided);

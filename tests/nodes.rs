@@ -391,19 +391,58 @@ async fn two_slaves_that_cut_and_link_at_once_agree_in_the_end() {
             for _ in 0..orders {
                 pool.next::<Done>().await;
             }
-            let mut looks = 0;
-            loop {
-                let linked_a = pool.order(a, Order::Links).await == Done::Pids(vec![b]);
-                let linked_b = pool.order(b, Order::Links).await == Done::Pids(vec![a]);
-                if linked_a == linked_b {
-                    break;
-                }
-                looks += 1;
-                assert!(looks < 10_000, "LK-4: {a} is linked: {linked_a}, {b} is: {linked_b}");
-            }
+            agree(&mut pool, a, b).await;
         }
     }
     pool.stop().await;
+}
+
+// Without a cut, of one node and of two: whoever's threads decide what first, it is sent in that order (SI-1).
+#[actix::test]
+async fn two_that_link_and_unlink_at_once_agree_in_the_end() {
+    let mut pool = TestPool::start(2).await;
+    for door in DOORS {
+        let slaves = pool.slaves().await;
+        let a = pool.puppet_behind(door, slaves[0]).await;
+        for home in slaves {
+            let b = pool.puppet_behind(door, home).await;
+            for it in [a, b] {
+                pool.order(it, Order::Trap(true)).await;
+            }
+            for round in 0..50 {
+                for step in 0..20 {
+                    for (from, to) in [(a, b), (b, a)] {
+                        let order = match (step + round) % 2 {
+                            0 => Order::Link(to),
+                            _ => Order::Unlink(to),
+                        };
+                        pool.inbox.send(from, order);
+                    }
+                }
+                for _ in 0..40 {
+                    pool.next::<Done>().await;
+                }
+                agree(&mut pool, a, b).await;
+            }
+            pool.order(a, Order::Unlink(b)).await;
+            agree(&mut pool, a, b).await;
+        }
+    }
+    pool.stop().await;
+}
+
+/// Waits until either both are linked with each other, or neither is.
+async fn agree(pool: &mut TestPool, a: Pid, b: Pid) {
+    let mut looks = 0;
+    loop {
+        let linked_a = pool.order(a, Order::Links).await == Done::Pids(vec![b]);
+        let linked_b = pool.order(b, Order::Links).await == Done::Pids(vec![a]);
+        if linked_a == linked_b {
+            return;
+        }
+        looks += 1;
+        assert!(looks < 10_000, "LK-1: {a} is linked: {linked_a}, {b} is: {linked_b}");
+    }
 }
 
 // ---- a slave's OS process -----------------------------------------------------------------------

@@ -5,9 +5,12 @@
 //! they arrive, not when their turn comes in a mailbox (rules E14, E17, M15 to M17). That is why
 //! each actor keeps its own ends of its ties.
 
+mod absent;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+pub(crate) use self::absent::{answer_of_lost_node, answer_of_nobody};
 use super::mutant::{self, Mutant};
 use crate::term::{ExitReason, NodeName, Pid, Ref, To};
 use crate::wire::Signal;
@@ -15,8 +18,8 @@ use crate::wire::Signal;
 /// What a node has to do for a life that it hosts.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
-    /// Send `signal` to `to`, in order with everything sent to it before. If that makes a tie, say over
-    /// which connection it went: [`Life::went_over`].
+    /// Send `signal` to `to`, in order with everything sent to it before, and before this life takes in
+    /// anything else. If it leaves the node, say over which connection: [`Life::went_over`].
     Tell { to: To, signal: Signal },
     /// Put this into the actor's own mailbox.
     Notice(Notice),
@@ -52,17 +55,12 @@ pub(crate) struct Via(u64);
 impl Via {
     /// Within one node: such ties never break.
     pub(crate) const HERE: Via = Via(0);
-    /// The signal that makes the tie is being sent; it is not known yet over which connection.
+    /// The signal that makes the tie is being sent, and what it goes over is about to be said.
     const PENDING: Via = Via(u64::MAX);
 
     /// The connection of this number, which is not zero.
     pub(crate) fn link(id: u64) -> Via {
         Via(id)
-    }
-
-    /// The later one of the two; any is better than none.
-    fn or_later(self, other: Via) -> Via {
-        if self == Via::PENDING { other } else { self.max(other) }
     }
 }
 
@@ -107,7 +105,8 @@ struct Link {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum LinkState {
     Active,
-    /// LK-2: let go, but the other side may not know yet; its exit is dropped until it acknowledges.
+    /// LK-2: let go, but the other side may not know yet; its exit is dropped until it acknowledges, or
+    /// what was to tell it is lost.
     Unlinking(u64),
 }
 
@@ -296,18 +295,17 @@ impl Life {
         }
     }
 
-    /// The signal to `to` that made a tie was sent over `via`; false if the tie is gone already.
+    /// `signal` was sent to `to` over `via`; whether the loss of that concerns me from now on.
     pub(crate) fn went_over(&mut self, to: &To, signal: &Signal, via: Via) -> bool {
         let Some(ties) = self.ties.as_deref_mut() else { return false };
         let of_tie = match signal {
-            Signal::Link { .. } => {
+            Signal::Link { .. } | Signal::Unlink { .. } => {
                 to.pid().and_then(|to| ties.links.get_mut(&to)).map(|link| &mut link.via)
             }
             Signal::Monitor { monitor, .. } => {
                 ties.watching.get_mut(monitor).map(|watch| &mut watch.via)
             }
-            Signal::Unlink { .. }
-            | Signal::UnlinkAck { .. }
+            Signal::UnlinkAck { .. }
             | Signal::LinkExit { .. }
             | Signal::Exit { .. }
             | Signal::Demonitor { .. }
@@ -315,9 +313,7 @@ impl Life {
             | Signal::Found { .. }
             | Signal::Lead { .. } => None,
         };
-        // A link may be known already over a later connection than its own signal went over: the other
-        // side has linked, too.
-        of_tie.map(|of_tie| *of_tie = of_tie.or_later(via)).is_some()
+        of_tie.is_some_and(|of_tie| std::mem::replace(of_tie, via) != via)
     }
 
     /// The node that I watch is reached over `via`; false if I do not watch it any more.
@@ -343,19 +339,35 @@ impl Life {
             {
                 **last = reason.clone();
             }
-            let answer = answer_of_nobody(self.me, signal);
+            let from = signal.from();
+            let answer = answer_of_nobody(self.me, signal)
+                .map(|signal| Effect::Tell { to: from.into(), signal });
             match self.state {
                 State::Doomed(_) => self.ties().late.extend(answer),
                 State::Running | State::Ended(_) => out.extend(answer),
             }
             return;
         }
+        if let Signal::Link { from } | Signal::Unlink { from, .. } | Signal::LinkExit { from, .. } =
+            &signal
+            && self.breaks_a_former_link(*from, via, out)
+            && !self.is_running()
+        {
+            return self.signal(signal, via, out);
+        }
         match signal {
-            Signal::Link { from } => self.link_signal(from, via, out),
+            Signal::Link { from } => {
+                // LK-3: a link that is there in any state stays as it is: if we are letting go, the
+                // other side's own `link` was idempotent and our unlink is still to reach it. And what
+                // has come late over a former connection is old news.
+                if let Entry::Vacant(free) = self.ties().links.entry(from) {
+                    free.insert(Link { state: LinkState::Active, via });
+                    tied(via, out);
+                }
+            }
             Signal::Unlink { from, id } => {
-                let links = &mut self.ties().links;
-                if links.get(&from).is_some_and(|link| link.state == LinkState::Active) {
-                    links.remove(&from);
+                if self.is_linked_over(from, via) {
+                    self.ties().links.remove(&from);
                 }
                 tell(out, from, Signal::UnlinkAck { from: self.me, id });
             }
@@ -366,10 +378,9 @@ impl Life {
                 }
             }
             Signal::LinkExit { from, reason } => {
-                let links = &mut self.ties().links;
                 // LK-2: an exit over a link we have let go of is dropped.
-                if links.get(&from).is_some_and(|link| link.state == LinkState::Active) {
-                    links.remove(&from);
+                if self.is_linked_over(from, via) {
+                    self.ties().links.remove(&from);
                     if mutant::is(Mutant::KillOverLinkUntrappable) && reason == ExitReason::Kill {
                         return self.doom_with(ExitReason::Killed, out);
                     }
@@ -537,29 +548,29 @@ impl Life {
         watching.filter(|watch| !watch.dropped).map(|watch| watch.object.clone()).collect()
     }
 
-    fn link_signal(&mut self, from: Pid, via: Via, out: &mut Vec<Effect>) {
-        let there = self.ties.as_ref().and_then(|ties| ties.links.get(&from)).copied();
-        match there {
-            // Mine is on its way, and may get lost with its connection: then this one counts.
-            Some(Link { state: LinkState::Active, via: Via::PENDING }) => {
-                self.ties().links.insert(from, Link { state: LinkState::Active, via });
-                tied(via, out);
-            }
-            // LK-3: a link that is there in any state stays as it is: if we are letting go, the
-            // other side's own `link` was idempotent and our unlink is still to reach it. And what
-            // has come late over a former connection is old news.
-            Some(link) if via <= link.via => {}
-            // LK-4: it went over a connection that is lost, though I have not heard of that yet.
-            Some(Link { state: LinkState::Active, .. }) => {
-                self.ties().links.remove(&from);
-                self.exit_signal(from, ExitReason::NoConnection, out);
-                self.signal(Signal::Link { from }, via, out);
-            }
-            Some(Link { state: LinkState::Unlinking(_), .. }) | None => {
-                self.ties().links.insert(from, Link { state: LinkState::Active, via });
-                tied(via, out);
-            }
+    /// LK-4: something of `from` has come over `via`. If that is a later connection than a link with it
+    /// goes over, that one is lost, though I have not heard of it yet, and the link breaks.
+    fn breaks_a_former_link(&mut self, from: Pid, via: Via, out: &mut Vec<Effect>) -> bool {
+        let links = self.ties.as_deref_mut().map(|ties| &mut ties.links);
+        let Some(former) = links.and_then(|links| match links.entry(from) {
+            Entry::Occupied(link) if link.get().via < via => Some(link.remove()),
+            Entry::Occupied(_) | Entry::Vacant(_) => None,
+        }) else {
+            return false;
+        };
+        if former.state == LinkState::Active {
+            self.exit_signal(from, ExitReason::NoConnection, out);
         }
+        true
+    }
+
+    /// LK-4: whether what has come from `from` over `via` is about a link that I have: of another node's it
+    /// goes over that connection, or the word is my own node's.
+    fn is_linked_over(&self, from: Pid, via: Via) -> bool {
+        let link = self.ties.as_deref().and_then(|ties| ties.links.get(&from));
+        link.is_some_and(|link| {
+            link.state == LinkState::Active && (link.via == via || via == Via::HERE)
+        })
     }
 
     /// `exit/2`, called by `from`.
@@ -640,40 +651,6 @@ fn down(monitor: Ref, watch: Watch, reason: ExitReason, out: &mut Vec<Effect>) {
 fn node_down(node: NodeName, requests: u32, out: &mut Vec<Effect>) {
     let requests = if mutant::is(Mutant::NodeDownOnce) { 1 } else { requests };
     out.extend((0..requests).map(|_| Effect::Notice(Notice::NodeDown { node })));
-}
-
-/// What a signal to a pid that lives no more is answered with (L5, M2).
-pub(crate) fn answer_of_nobody(nobody: Pid, signal: Signal) -> Option<Effect> {
-    let reason = match mutant::is(Mutant::NoProcIsNormal) {
-        true => ExitReason::Normal,
-        false => ExitReason::NoProc,
-    };
-    if mutant::is(Mutant::LinkToTheDeadIsSilent) && matches!(signal, Signal::Link { .. }) {
-        return None;
-    }
-    answer_of_absent(nobody, signal, reason)
-}
-
-/// The same for a pid whose node cannot be reached (L8, M3, N10).
-pub(crate) fn answer_of_lost_node(lost: Pid, signal: Signal) -> Option<Effect> {
-    answer_of_absent(lost, signal, ExitReason::NoConnection)
-}
-
-fn answer_of_absent(absent: Pid, signal: Signal, reason: ExitReason) -> Option<Effect> {
-    let (to, signal) = match signal {
-        Signal::Link { from } => (from, Signal::LinkExit { from: absent, reason }),
-        Signal::Monitor { from, monitor } => (from, Signal::Down { from: absent, monitor, reason }),
-        Signal::Unlink { from, id } => (from, Signal::UnlinkAck { from: absent, id }),
-        // It was found by a name, and its watcher has ended since.
-        Signal::Found { from, monitor } => (from, Signal::Demonitor { from: absent, monitor }),
-        Signal::UnlinkAck { .. }
-        | Signal::LinkExit { .. }
-        | Signal::Exit { .. }
-        | Signal::Demonitor { .. }
-        | Signal::Down { .. }
-        | Signal::Lead { .. } => return None,
-    };
-    Some(Effect::Tell { to: to.into(), signal })
 }
 
 #[cfg(test)]

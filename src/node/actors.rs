@@ -69,7 +69,7 @@ impl Node {
         if !effects.is_empty() || cell.was_tied() {
             match self.hands.get() {
                 Some(hands) => hands.keeper.do_send(Ended { pid: cell.pid, effects }),
-                None => self.carry_out(cell.pid, None, effects),
+                None => self.tell_of_end(cell.pid, effects),
             }
         }
     }

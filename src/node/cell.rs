@@ -285,72 +285,31 @@ impl Cell {
         self.mailbox.flush_down(monitor);
     }
 
-    /// Lets `act` change the life, carries out what concerns the actor itself, and returns what its
-    /// node has to send.
-    pub(crate) fn live<R>(
-        self: &Arc<Self>,
-        act: impl FnOnce(&mut Life, &mut Vec<Effect>) -> R,
-    ) -> (R, Vec<Effect>) {
-        self.live_and(act, |notice| self.mailbox.push_notice(notice))
+    pub(super) fn deliver(&self, notice: Notice) {
+        self.mailbox.push_notice(notice);
     }
 
-    /// A signal that this actor has sent itself, whose turn in the mailbox has come. Returns what takes its
-    /// place there.
-    pub(crate) fn decide_own(self: &Arc<Self>, signal: Signal) -> Option<Notice> {
-        let mut instead = None;
-        let decide = |life: &mut Life, out: &mut Vec<Effect>| life.own_signal(signal, out);
-        let ((), effects) = self.live_and(decide, |notice| instead = Some(notice));
-        self.node.carry_out(self.pid, None, effects);
-        instead
+    pub(super) fn note_doomed(&self) {
+        self.doomed.store(true, Ordering::Release);
+        self.free_name();
     }
 
-    fn live_and<R>(
-        self: &Arc<Self>,
-        act: impl FnOnce(&mut Life, &mut Vec<Effect>) -> R,
-        mut take: impl FnMut(Notice),
-    ) -> (R, Vec<Effect>) {
-        let mut effects = Vec::new();
-        let (mut wake, mut doomed) = (false, false);
-        let mut life = self.life();
-        let result = act(&mut life, &mut effects);
-        // Notices are put into the mailbox under the life's lock: once `unlink` has returned, no
-        // exit over that link may arrive (L9).
-        effects.retain(|effect| match effect {
-            Effect::Notice(notice) => {
-                take(notice.clone());
-                wake = true;
-                false
-            }
-            Effect::Doom => {
-                self.doomed.store(true, Ordering::Release);
-                self.free_name();
-                wake = true;
-                doomed = true;
-                false
-            }
-            Effect::Lead(leader) => {
-                self.leader.store(leader.number(), Ordering::Release);
-                false
-            }
-            Effect::Tell { .. } | Effect::Tied | Effect::WatchNode(_) => true,
+    pub(super) fn lead_to(&self, leader: NodeName) {
+        self.leader.store(leader.number(), Ordering::Release);
+    }
+
+    /// Once a signal has doomed it: it counts as a zombie if its code does not stop in time.
+    pub(super) fn watch_doomed(self: &Arc<Self>) {
+        let cell = self.clone();
+        let watch =
+            self.node.in_time(self.node.config.times.zombie, move || cell.count_as_zombie());
+        let rests_on = self.make_rare(|rare| {
+            rare.zombie_watch = watch;
+            rare.rests_on.clone()
         });
-        drop(life);
-        if wake {
-            self.wake();
+        for rest in rests_on {
+            rest.nudge();
         }
-        if doomed {
-            let cell = self.clone();
-            let watch =
-                self.node.in_time(self.node.config.times.zombie, move || cell.count_as_zombie());
-            let rests_on = self.make_rare(|rare| {
-                rare.zombie_watch = watch;
-                rare.rests_on.clone()
-            });
-            for rest in rests_on {
-                rest.nudge();
-            }
-        }
-        (result, effects)
     }
 
     pub(crate) fn wake(self: &Arc<Self>) {
@@ -395,7 +354,7 @@ impl Cell {
 
     /// A notice that is no matter of its life.
     pub(crate) fn push_notice(self: &Arc<Self>, notice: Notice) {
-        self.mailbox.push_notice(notice);
+        self.deliver(notice);
         self.wake();
     }
 
@@ -413,7 +372,7 @@ impl Cell {
         }
     }
 
-    fn life(&self) -> MutexGuard<'_, Life> {
+    pub(super) fn life(&self) -> MutexGuard<'_, Life> {
         lock(&self.life)
     }
 

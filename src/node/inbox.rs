@@ -428,7 +428,8 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
                 }
             }
             Item::Own(signal) => {
-                if let Some(notice) = current().and_then(|cell| cell.decide_own(signal)) {
+                if let Some(notice) = current().and_then(|cell| cell.node.act_on_own(&cell, signal))
+                {
                     self.deliver(Item::Notice(notice), act, ctx);
                 }
             }

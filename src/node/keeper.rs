@@ -90,7 +90,7 @@ impl Handler<Ended> for Keeper {
                 }
             }
         }
-        self.node.carry_out(pid, None, effects);
+        self.node.tell_of_end(pid, effects);
     }
 }
 

@@ -96,6 +96,7 @@ use self::questions::Questions;
 use self::relay::Relays;
 use self::role::RoleEvent;
 use self::screen::Screen;
+use self::signals::NearSignals;
 use self::slave::Slave;
 use self::sockets::Sockets;
 use self::stage::Opening;
@@ -129,6 +130,7 @@ pub(crate) struct Node {
     numbers: AtomicU64,
     table: Table,
     names: Names,
+    near_signals: NearSignals,
     /// Who wants to hear of every node that comes or goes.
     watchers: Mutex<HashSet<u64>>,
     peers: Peers,
@@ -288,6 +290,7 @@ impl Node {
             numbers: AtomicU64::new(0),
             table: Table::new(),
             names: Names::default(),
+            near_signals: NearSignals::default(),
             watchers: Mutex::default(),
             peers: Peers::default(),
             choices: Choices::new(u64::from(u32::from_be_bytes(seed))),
@@ -373,7 +376,7 @@ impl Node {
         }
         // Those with an arbiter end with it; a mailbox of plain async code has none.
         for cell in self.table.all() {
-            let _ = cell.live(Life::shut_down); // whom to tell is told at its end
+            self.act(&cell, Life::shut_down); // whom to tell is told at its end
         }
         self.peers.set_master(None);
         let waiting = self.questions.close_all();

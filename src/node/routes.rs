@@ -221,7 +221,10 @@ impl Node {
             }
             Ok(Body::Control(Control::Signal { to, signal })) => {
                 let nobody = Pid::new(peer, life, to);
-                self.carry_out(nobody, None, Vec::from_iter(answer_of_nobody(nobody, signal)));
+                let from = signal.from();
+                if let Some(answer) = answer_of_nobody(nobody, signal) {
+                    self.signal(nobody, from, answer);
+                }
             }
             Ok(Body::Letter { .. } | Body::Type { .. } | Body::Piece { .. } | Body::Control(_)) => {
             }

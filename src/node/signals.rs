@@ -1,18 +1,58 @@
 //! Signals on their way: from a life's effects into other lives, here or on other nodes.
+//!
+//! SI-1: what one actor sends to another is sent in the order in which its life decides it, whichever thread
+//! it is that has made it decide. So it is put on its way under the life's lock. What goes to another node
+//! is put into the buffer of the connection there; what stays here cannot be taken in at once, as that takes
+//! the other life's lock: it is put into a queue, and taken out when the lock is let go of.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::Node;
-use super::cell::Cell;
+use super::cell::{Cell, lock};
 use super::keeper::Tied;
 use super::link::{Link, PushError};
-use crate::core::life::{Effect, Life, Via, answer_of_lost_node, answer_of_nobody};
+use crate::core::life::{Effect, Life, Notice, Via, answer_of_lost_node, answer_of_nobody};
 use crate::term::{Pid, To};
 use crate::wire::{Control, Signal};
 
-/// An effect of somebody's life, and the connection over which came what led to it, if any did.
-type Work = (Pid, Option<Arc<Link>>, Effect);
+/// Signals that have been sent within the node and not been taken in yet. All of one sender are in one queue.
+#[derive(Default)]
+pub(crate) struct NearSignals([NearQueue; NEAR_QUEUES]);
+
+const NEAR_QUEUES: usize = 16;
+
+#[derive(Default)]
+struct NearQueue {
+    sent: Mutex<VecDeque<(To, Signal)>>,
+    /// Who has it takes them in, one after the other.
+    turn: Mutex<()>,
+}
+
+/// The queues into which something was put.
+#[derive(Clone, Copy, Default)]
+#[must_use = "what was put into a queue is to be taken in"]
+struct Due(u16);
+
+impl Due {
+    fn add(&mut self, other: Due) {
+        self.0 |= other.0;
+    }
+
+    fn take_one(&mut self) -> Option<usize> {
+        let queue = self.0.trailing_zeros();
+        self.0 &= self.0.wrapping_sub(1);
+        (queue < u16::BITS).then_some(queue as usize)
+    }
+}
+
+impl NearSignals {
+    fn put(&self, from: Pid, to: To, signal: Signal) -> Due {
+        let queue = from.number() as usize % NEAR_QUEUES;
+        lock(&self.0[queue].sent).push_back((to, signal));
+        Due(1 << queue)
+    }
+}
 
 impl Node {
     /// Lets `act` change the life of `cell` and carries out what follows.
@@ -31,64 +71,135 @@ impl Node {
         over: Option<&Arc<Link>>,
         act: impl FnOnce(&mut Life, Via, &mut Vec<Effect>) -> R,
     ) -> R {
-        let via = over.map_or(Via::HERE, |link| Via::link(link.id));
-        let (result, effects) = cell.live(|life, out| act(life, via, out));
-        self.carry_out(cell.pid, over, effects);
+        let (result, due) = self.decide(cell, over, act, |notice| cell.deliver(notice));
+        self.take_in_near(due);
         result
+    }
+
+    /// A signal that the actor has sent itself, whose turn in the mailbox has come. Returns what takes its
+    /// place there.
+    pub(crate) fn act_on_own(self: &Arc<Self>, cell: &Arc<Cell>, signal: Signal) -> Option<Notice> {
+        let mut instead = None;
+        let act = |life: &mut Life, _, out: &mut Vec<Effect>| life.own_signal(signal, out);
+        let ((), due) = self.decide(cell, None, act, |notice| instead = Some(notice));
+        self.take_in_near(due);
+        instead
     }
 
     /// Sends a signal to an actor on any node.
     pub(crate) fn signal(self: &Arc<Self>, from: Pid, to: Pid, signal: Signal) {
-        self.carry_out(from, None, vec![Effect::Tell { to: to.into(), signal }]);
+        let due = self.put_on_its_way(from, to.into(), signal);
+        self.take_in_near(due);
     }
 
     /// A signal has come over `link` for somebody here.
     pub(crate) fn on_signal(self: &Arc<Self>, link: &Arc<Link>, to: To, signal: Signal) {
-        let (to, effects) = self.take_in(to, Some(link), signal);
-        self.carry_out(to, Some(link), effects);
+        let due = self.take_in(to, Some(link), signal);
+        self.take_in_near(due);
     }
 
-    /// Carries out the effects of `owner`'s life, and those that follow from them on this node.
-    pub(crate) fn carry_out(
-        self: &Arc<Self>,
-        owner: Pid,
-        over: Option<&Arc<Link>>,
-        effects: Vec<Effect>,
-    ) {
-        if effects.is_empty() {
-            return;
-        }
-        let mut work: VecDeque<Work> =
-            effects.into_iter().map(|effect| (owner, over.cloned(), effect)).collect();
-        while let Some((owner, over, effect)) = work.pop_front() {
-            let (owner, effects) = match effect {
-                Effect::Tell { to, signal } if to.node() == self.name => {
-                    self.take_in(to, None, signal)
-                }
-                Effect::Tell { to, signal } => self.tell_far(owner, to, signal),
-                Effect::Tied => {
-                    if let Some(link) = over {
-                        self.keep_tied(link, owner);
-                    }
-                    continue;
-                }
-                Effect::WatchNode(node) => (owner, self.watch_node(owner, node)),
-                Effect::Notice(_) | Effect::Doom | Effect::Lead(_) => {
-                    unreachable!("a cell carries out itself what concerns its own actor")
-                }
+    /// Tells others of somebody's end.
+    pub(crate) fn tell_of_end(self: &Arc<Self>, ended: Pid, effects: Vec<Effect>) {
+        let mut due = Due::default();
+        for effect in effects {
+            let Effect::Tell { to, signal } = effect else {
+                unreachable!("who has ended has nothing to do but to tell others")
             };
-            work.extend(effects.into_iter().map(|effect| (owner, None, effect)));
+            due.add(self.put_on_its_way(ended, to, signal));
+        }
+        self.take_in_near(due);
+    }
+
+    /// What no life of `from` waits for an answer to.
+    fn put_on_its_way(self: &Arc<Self>, from: Pid, to: To, signal: Signal) -> Due {
+        if to.node() == self.name {
+            return self.near_signals.put(from, to, signal);
+        }
+        let _ = self.tell_far(&to, signal); // what cannot be sent would be answered to nobody
+        Due::default()
+    }
+
+    /// Lets `act` change the life of `cell` and puts on its way what follows (SI-1). `take` gets what goes
+    /// to the actor itself.
+    fn decide<R>(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        over: Option<&Arc<Link>>,
+        act: impl FnOnce(&mut Life, Via, &mut Vec<Effect>) -> R,
+        mut take: impl FnMut(Notice),
+    ) -> (R, Due) {
+        let via = over.map_or(Via::HERE, |link| Via::link(link.id));
+        let (mut wake, mut doomed, mut due) = (false, false, Due::default());
+        let mut effects = Vec::new();
+        let mut life = cell.life();
+        let result = act(&mut life, via, &mut effects);
+        while !effects.is_empty() {
+            for effect in std::mem::take(&mut effects) {
+                match effect {
+                    Effect::Tell { to, signal } if to.node() == self.name => {
+                        due.add(self.near_signals.put(cell.pid, to, signal));
+                    }
+                    Effect::Tell { to, signal } => match self.tell_far(&to, signal) {
+                        Ok((link, signal)) => {
+                            if life.went_over(&to, &signal, Via::link(link.id)) {
+                                self.keep_tied(cell, link);
+                            }
+                        }
+                        Err(Some(answer)) => life.signal(answer, Via::HERE, &mut effects),
+                        Err(None) => {}
+                    },
+                    Effect::Tied => {
+                        over.into_iter().for_each(|link| self.keep_tied(cell, link.clone()))
+                    }
+                    Effect::WatchNode(node) => match self.link_to(node) {
+                        Ok(link) => {
+                            if life.watches_over(node, Via::link(link.id)) {
+                                self.keep_tied(cell, link);
+                            }
+                        }
+                        Err(_) => life.no_way_to(node, &mut effects), // N2
+                    },
+                    // Put into the mailbox under the life's lock: once `unlink` has returned, no exit over that
+                    // link may arrive (L9).
+                    Effect::Notice(notice) => {
+                        take(notice);
+                        wake = true;
+                    }
+                    Effect::Doom => {
+                        cell.note_doomed();
+                        (wake, doomed) = (true, true);
+                    }
+                    Effect::Lead(leader) => cell.lead_to(leader),
+                }
+            }
+        }
+        drop(life);
+        if wake {
+            cell.wake();
+        }
+        if doomed {
+            cell.watch_doomed();
+        }
+        (result, due)
+    }
+
+    /// Takes in what was sent within the node, and what follows from that. When it returns, all that was put into
+    /// these queues before has been taken in, by this thread or by another.
+    fn take_in_near(self: &Arc<Self>, mut due: Due) {
+        while let Some(queue) = due.take_one() {
+            let queue = &self.near_signals.0[queue];
+            let turn = lock(&queue.turn);
+            loop {
+                let next = lock(&queue.sent).pop_front();
+                let Some((to, signal)) = next else { break };
+                due.add(self.take_in(to, None, signal));
+            }
+            drop(turn);
         }
     }
 
-    /// A signal arrives for somebody here. Returns who that is, and what follows.
-    fn take_in(
-        self: &Arc<Self>,
-        to: To,
-        over: Option<&Arc<Link>>,
-        signal: Signal,
-    ) -> (Pid, Vec<Effect>) {
-        let via = over.map_or(Via::HERE, |link| Via::link(link.id));
+    /// A signal arrives for somebody here.
+    fn take_in(self: &Arc<Self>, to: To, over: Option<&Arc<Link>>, signal: Signal) -> Due {
         let (pid, cell, by_name) = match to {
             To::Pid(pid) => (pid, self.cell_of(pid), false),
             To::Name(name, _) => match self.whereis(&name) {
@@ -96,20 +207,31 @@ impl Node {
                 None => (self.own_pid(), None, true),
             },
         };
-        let effects = match cell {
-            Some(cell) if by_name => cell.live(|life, out| life.signal_by_name(signal, via, out)).1,
-            Some(cell) => cell.live(|life, out| life.signal(signal, via, out)).1,
-            None => Vec::from_iter(answer_of_nobody(pid, signal)),
+        let Some(cell) = cell else {
+            let from = signal.from();
+            let answer = answer_of_nobody(pid, signal);
+            return answer
+                .map_or_else(Due::default, |answer| self.put_on_its_way(pid, from.into(), answer));
         };
-        (pid, effects)
+        let act = |life: &mut Life, via, out: &mut Vec<Effect>| match by_name {
+            true => life.signal_by_name(signal, via, out),
+            false => life.signal(signal, via, out),
+        };
+        self.decide(&cell, over, act, |notice| cell.deliver(notice)).1
     }
 
-    /// Sends a signal to another node. Returns who answers at once, and how, if it cannot be sent.
-    fn tell_far(self: &Arc<Self>, owner: Pid, to: To, signal: Signal) -> (Pid, Vec<Effect>) {
+    /// Puts a signal on its way to another node. Returns what it goes over; if it cannot be sent, what it is
+    /// answered with.
+    fn tell_far(
+        self: &Arc<Self>,
+        to: &To,
+        signal: Signal,
+    ) -> Result<(Arc<Link>, Signal), Option<Signal>> {
         let absent = to.pid().unwrap_or_else(Pid::nobody);
-        let lost = |signal| (absent, Vec::from_iter(answer_of_lost_node(absent, signal)));
-        let Ok(link) = self.link_to(to.node()) else { return lost(signal) };
-        let (control, pushed) = match &to {
+        let Ok(link) = self.link_to(to.node()) else {
+            return Err(answer_of_lost_node(absent, signal));
+        };
+        let (control, pushed) = match to {
             To::Pid(pid) => {
                 let control = Control::Signal { to: pid.number(), signal };
                 let pushed = link.push_signal(pid.incarnation(), &control);
@@ -125,43 +247,18 @@ impl Node {
             unreachable!("it was made above")
         };
         match pushed {
-            Ok(()) => {
-                let via = Via::link(link.id);
-                let tied = self.cell_of(owner).is_some_and(|cell| {
-                    signal.makes_a_tie() && cell.live(|life, _| life.went_over(&to, &signal, via)).0
-                });
-                if tied {
-                    self.keep_tied(link, owner);
-                }
-                (owner, Vec::new())
+            Ok(()) => Ok((link, signal)),
+            Err(PushError::OtherLife) => Err(answer_of_nobody(absent, signal)), // N6: of its former life
+            Err(PushError::Lost | PushError::TooLong(..) | PushError::Encode(_)) => {
+                Err(answer_of_lost_node(absent, signal))
             }
-            Err(PushError::OtherLife) => {
-                (absent, Vec::from_iter(answer_of_nobody(absent, signal))) // N6: of its former life
-            }
-            Err(PushError::Lost | PushError::TooLong(..) | PushError::Encode(_)) => lost(signal),
         }
     }
 
-    /// Connects to a node that `owner` watches; its loss concerns it from now on.
-    fn watch_node(self: &Arc<Self>, owner: Pid, node: crate::term::NodeName) -> Vec<Effect> {
-        let Some(cell) = self.cell_of(owner) else { return Vec::new() };
-        match self.link_to(node) {
-            Ok(link) => {
-                if cell.live(|life, _| life.watches_over(node, Via::link(link.id))).0 {
-                    self.keep_tied(link, owner);
-                }
-                Vec::new()
-            }
-            Err(_) => cell.live(|life, out| life.no_way_to(node, out)).1, // N2
-        }
-    }
-
-    fn keep_tied(&self, link: Arc<Link>, owner: Pid) {
-        if let Some(cell) = self.cell_of(owner) {
-            cell.note_tied();
-        }
+    fn keep_tied(&self, cell: &Cell, link: Arc<Link>) {
+        cell.note_tied();
         if let Some(hands) = self.hands.get() {
-            hands.keeper.do_send(Tied { link, number: owner.number() });
+            hands.keeper.do_send(Tied { link, number: cell.pid.number() });
         }
     }
 }

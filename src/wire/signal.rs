@@ -51,11 +51,6 @@ impl Signal {
         matches!(self, Signal::Exit { reason: ExitReason::Kill, .. })
     }
 
-    /// Whether it ties the sender to the receiver.
-    pub(crate) fn makes_a_tie(&self) -> bool {
-        matches!(self, Signal::Link { .. } | Signal::Monitor { .. })
-    }
-
     pub(super) fn reason(&self) -> Option<&ExitReason> {
         match self {
             Signal::LinkExit { reason, .. }
