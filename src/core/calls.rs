@@ -7,7 +7,8 @@ use std::time::Duration;
 /// The questions that this node has asked and that have no answer yet. `T` is who waits.
 ///
 /// Most are answered long before their deadline. So a deadline is noted when a question is put, and what
-/// has become of that is only looked at when there are too many notes, or its time has come.
+/// has become of that, or whether it is later by now, is only looked at when there are too many notes, or its time has
+/// come.
 #[derive(Debug)]
 pub(crate) struct Calls<T> {
     /// The number that was given out last.
@@ -15,7 +16,7 @@ pub(crate) struct Calls<T> {
     /// Each at its number modulo their count, which is a power of two; half of them are free at least.
     places: Vec<Option<Open<T>>>,
     open: usize,
-    /// The earliest first; some are of questions that are over, or have another deadline by now.
+    /// The earliest first; some are of questions that are over, or are noted elsewhere by now.
     notes: BinaryHeap<Reverse<(Duration, u64)>>,
     /// How many were closed since the places were many for the open ones.
     closed_since: usize,
@@ -30,6 +31,8 @@ struct Open<T> {
     /// Which connection the question went over; none for one to this node itself.
     over: Option<u64>,
     deadline: Duration,
+    /// The note of it that counts: its deadline, or before that.
+    noted: Duration,
 }
 
 impl<T> Calls<T> {
@@ -64,7 +67,7 @@ impl<T> Calls<T> {
             self.last += 1;
         }
         let (number, at) = (self.last, self.place(self.last));
-        self.places[at] = Some(Open { number, waiter, over, deadline });
+        self.places[at] = Some(Open { number, waiter, over, deadline, noted: deadline });
         self.open += 1;
         self.note(deadline, number);
         (number, None)
@@ -79,33 +82,27 @@ impl<T> Calls<T> {
         Some(open.waiter)
     }
 
-    /// Gives a question another deadline; whether it is now the earliest of all.
-    pub(crate) fn set_deadline(&mut self, question: u64, deadline: Duration) -> bool {
-        let open = self.find(question).and_then(|at| self.places[at].as_mut());
-        let Some(open) = open else { return false };
+    /// Gives a question another deadline.
+    pub(crate) fn set_deadline(&mut self, question: u64, deadline: Duration) {
+        let Some(open) = self.find_open(question) else { return };
         open.deadline = deadline;
-        let before = self.first_note();
-        self.note(deadline, question);
-        before.is_none_or(|before| deadline < before)
+        if deadline < open.noted {
+            open.noted = deadline;
+            self.note(deadline, question);
+        }
     }
 
     /// Who waits for the answer to this question, if it is open.
     pub(crate) fn waiter(&mut self, question: u64) -> Option<&mut T> {
-        let at = self.find(question)?;
-        self.places[at].as_mut().map(|open| &mut open.waiter)
+        self.find_open(question).map(|open| &mut open.waiter)
     }
 
     /// Takes the waiters whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<T> {
         let mut expired = Vec::new();
-        while let Some(&Reverse((deadline, question))) = self.notes.peek() {
-            if deadline > now {
-                break;
-            }
+        while let Some((_, question)) = self.first().filter(|(deadline, _)| *deadline <= now) {
             self.notes.pop();
-            if self.is_deadline(deadline, question) {
-                expired.extend(self.close(question));
-            }
+            expired.extend(self.close(question));
         }
         expired
     }
@@ -131,25 +128,35 @@ impl<T> Calls<T> {
 
     /// The earliest deadline.
     pub(crate) fn next_deadline(&mut self) -> Option<Duration> {
-        while let Some(&Reverse((deadline, question))) = self.notes.peek() {
-            if self.is_deadline(deadline, question) {
-                return Some(deadline);
-            }
-            self.notes.pop();
-        }
-        None
+        self.first().map(|(deadline, _)| deadline)
     }
 
-    /// The earliest that is noted: the earliest deadline, or one before it.
-    pub(crate) fn first_note(&self) -> Option<Duration> {
-        self.notes.peek().map(|Reverse((deadline, _))| *deadline)
+    /// The same, and of which question it is; its note is the first then.
+    fn first(&mut self) -> Option<(Duration, u64)> {
+        while let Some(&Reverse((noted, question))) = self.notes.peek() {
+            match self.find_open(question).filter(|open| open.noted == noted) {
+                Some(open) if open.deadline == noted => return Some((noted, question)),
+                Some(open) => {
+                    let deadline = open.deadline;
+                    open.noted = deadline;
+                    self.notes.pop();
+                    self.notes.push(Reverse((deadline, question)));
+                }
+                None => {
+                    self.notes.pop();
+                }
+            }
+        }
+        None
     }
 
     fn note(&mut self, deadline: Duration, question: u64) {
         self.notes.push(Reverse((deadline, question)));
         if self.notes.len() > 2 * self.open + NOTES_SPARE {
             let mut notes = std::mem::take(&mut self.notes);
-            notes.retain(|Reverse((deadline, question))| self.is_deadline(*deadline, *question));
+            notes.retain(|Reverse((noted, question))| {
+                self.find_open(*question).is_some_and(|open| open.noted == *noted)
+            });
             if notes.capacity() / 8 > notes.len() + NOTES_SPARE {
                 notes.shrink_to(2 * notes.len());
             }
@@ -157,9 +164,9 @@ impl<T> Calls<T> {
         }
     }
 
-    fn is_deadline(&self, deadline: Duration, question: u64) -> bool {
-        let open = self.find(question).and_then(|at| self.places[at].as_ref());
-        open.is_some_and(|open| open.deadline == deadline)
+    fn find_open(&mut self, question: u64) -> Option<&mut Open<T>> {
+        let at = self.find(question)?;
+        self.places[at].as_mut()
     }
 
     /// Where this question is, if it is open.
@@ -208,6 +215,8 @@ const NOTES_SPARE: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -239,25 +248,35 @@ mod tests {
         fn every_question_ends_exactly_once(acts in prop::collection::vec(act(), 0..100)) {
             let (mut calls, mut now, mut opened, mut ended) =
                 (Calls::new(), Duration::ZERO, Vec::new(), Vec::new());
+            let mut deadlines = HashMap::new();
             for act in acts {
                 match act {
                     Act::Open { over, after } => {
                         let deadline = now + MS * after;
                         let waiter = opened.len();
                         let (question, _) = calls.open(Some(over), deadline, waiter);
-                        opened.push((question, deadline));
+                        opened.push(question);
+                        deadlines.insert(waiter, (question, deadline));
                     }
                     Act::Answer(question) => ended.extend(calls.close(question)),
                     Act::Defer(question, after) => {
                         calls.set_deadline(question, now + MS * after);
+                        let deferred = deadlines.values_mut().find(|(of, _)| *of == question);
+                        deferred.into_iter().for_each(|(_, deadline)| *deadline = now + MS * after);
                     }
                     Act::Pass(ms) => {
                         now += MS * ms;
-                        ended.extend(calls.expire(now));
-                        prop_assert!(calls.next_deadline().is_none_or(|next| next > now));
+                        let expired = calls.expire(now);
+                        for waiter in &expired {
+                            prop_assert!(deadlines[waiter].1 <= now, "it ended before its deadline");
+                        }
+                        ended.extend(expired);
                     }
                     Act::Lose(over) => ended.extend(calls.lost(over)),
                 }
+                deadlines.retain(|waiter, _| !ended.contains(waiter));
+                let next = deadlines.values().map(|(_, deadline)| *deadline).min();
+                prop_assert_eq!(calls.next_deadline(), next);
             }
             prop_assert!(calls.notes.len() <= 2 * calls.open + NOTES_SPARE + 1);
             ended.extend(calls.close_all());

@@ -142,8 +142,6 @@ pub(crate) struct Node {
     pauses: Mutex<Pauses>,
     refusals: Mutex<Refusals>,
     screen: Arc<Screen>,
-    /// The earliest deadline has changed.
-    deadlines: Notify,
     accepted: AtomicU64,
     /// The load is looked at rarely, as no work comes.
     unwatched: AtomicBool,
@@ -301,7 +299,6 @@ impl Node {
             pauses: Mutex::default(),
             refusals: Mutex::default(),
             screen,
-            deadlines: Notify::new(),
             accepted: AtomicU64::new(0),
             unwatched: AtomicBool::new(false),
             hands: OnceLock::new(),

@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use slog::debug;
+use tokio::sync::Notify;
 
 use super::answer::Return;
 use super::cell::lock;
@@ -19,7 +20,13 @@ use crate::wire::{Control, Query, Signal};
 
 /// The open questions of a node. Each thread opens its own in one of several shards, so that those who ask do not
 /// wait for each other; the last digits of a question's number say in which.
-pub(super) struct Questions([Shard; SHARDS as usize]);
+pub(super) struct Questions {
+    shards: [Shard; SHARDS as usize],
+    /// When whoever watches the deadlines looks at them next, in nanoseconds of the node's clock.
+    looks_at: AtomicU64,
+    /// There is an earlier one.
+    sooner: Notify,
+}
 
 /// Alone on its lines of the cache.
 #[repr(align(128))]
@@ -27,28 +34,48 @@ struct Shard(Mutex<Calls<Waiter>>);
 
 impl Questions {
     pub(super) fn new() -> Questions {
-        Questions(std::array::from_fn(|_| Shard(Mutex::new(Calls::new()))))
+        Questions {
+            shards: std::array::from_fn(|_| Shard(Mutex::new(Calls::new()))),
+            looks_at: AtomicU64::new(u64::MAX),
+            sooner: Notify::new(),
+        }
     }
 
-    /// Opens one in this thread's shard. Hands the waiter back if nothing can be asked any more, and says whether its deadline
-    /// may be the earliest.
-    fn open(
-        &self,
-        over: Option<u64>,
-        deadline: Duration,
-        waiter: Waiter,
-    ) -> (u64, Option<Waiter>, bool) {
+    /// Opens one in this thread's shard. Hands the waiter back if nothing can be asked any more.
+    fn open(&self, over: Option<u64>, deadline: Duration, waiter: Waiter) -> (u64, Option<Waiter>) {
         let shard = own_shard();
-        let mut calls = lock(&self.0[shard as usize].0);
-        let before = calls.first_note();
-        let (number, refused) = calls.open(over, deadline, waiter);
-        let sooner = before.is_none_or(|before| deadline < before);
-        (number * SHARDS + shard, refused, sooner)
+        let opened = lock(&self.shards[shard as usize].0).open(over, deadline, waiter);
+        self.watch(deadline);
+        (opened.0 * SHARDS + shard, opened.1)
+    }
+
+    fn set_deadline(&self, question: u64, deadline: Duration) {
+        let (mut calls, number) = self.of(question);
+        calls.set_deadline(number, deadline);
+        drop(calls);
+        self.watch(deadline);
+    }
+
+    /// One that has been put into its shard is not missed. Whoever asks again and again wakes nobody for that: all but
+    /// the first deadline are later.
+    fn watch(&self, deadline: Duration) {
+        // What is not seen in its shard by `next_deadline` is put there after that, and sees what that has said before.
+        if nanos(deadline) < self.looks_at.load(Ordering::Relaxed) {
+            self.sooner.notify_one();
+        }
+    }
+
+    /// The earliest deadline. Whoever has asked for it looks again then, or when there is an earlier one.
+    fn next_deadline(&self) -> Option<Duration> {
+        self.looks_at.store(u64::MAX, Ordering::Relaxed);
+        let next = self.shards.iter().filter_map(|shard| lock(&shard.0).next_deadline()).min();
+        self.looks_at.store(next.map_or(u64::MAX, nanos), Ordering::Relaxed);
+        next
     }
 
     /// The shard of this question, and its number there.
     fn of(&self, question: u64) -> (MutexGuard<'_, Calls<Waiter>>, u64) {
-        (lock(&self.0[(question % SHARDS) as usize].0), question / SHARDS)
+        (lock(&self.shards[(question % SHARDS) as usize].0), question / SHARDS)
     }
 
     fn close(&self, question: u64) -> Option<Waiter> {
@@ -56,13 +83,9 @@ impl Questions {
         calls.close(number)
     }
 
-    fn next_deadline(&self) -> Option<Duration> {
-        self.0.iter().filter_map(|shard| lock(&shard.0).next_deadline()).min()
-    }
-
     /// What `take` takes out of each.
     fn all(&self, mut take: impl FnMut(&mut Calls<Waiter>) -> Vec<Waiter>) -> Vec<Waiter> {
-        self.0.iter().flat_map(|shard| take(&mut lock(&shard.0))).collect()
+        self.shards.iter().flat_map(|shard| take(&mut lock(&shard.0))).collect()
     }
 
     /// Those that went over a connection that is lost.
@@ -89,6 +112,10 @@ fn own_shard() -> u64 {
     })
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 const SHARDS: u64 = 16;
 
 impl Node {
@@ -100,12 +127,9 @@ impl Node {
         waiter: Waiter,
     ) -> u64 {
         let deadline = self.deadline_in(within);
-        let (question, refused, sooner) =
-            self.questions.open(link.map(|link| link.id), deadline, waiter);
+        let (question, refused) = self.questions.open(link.map(|link| link.id), deadline, waiter);
         if let Some(waiter) = refused {
             waiter.hear(Outcome::Lost);
-        } else if sooner {
-            self.deadlines.notify_one();
         }
         question
     }
@@ -135,13 +159,7 @@ impl Node {
 
     /// Waits this long, from now, for the answer.
     pub(crate) fn set_deadline(&self, question: u64, within: Duration) {
-        let deadline = self.deadline_in(within);
-        let (mut calls, number) = self.questions.of(question);
-        let sooner = calls.set_deadline(number, deadline);
-        drop(calls);
-        if sooner {
-            self.deadlines.notify_one();
-        }
+        self.questions.set_deadline(question, self.deadline_in(within));
     }
 
     /// The time so long from now, on the clock of deadlines.
@@ -165,9 +183,9 @@ impl Node {
             match next {
                 Some(at) => {
                     let at = self.clock.instant(at);
-                    let _ = tokio::time::timeout_at(at, self.deadlines.notified()).await;
+                    let _ = tokio::time::timeout_at(at, self.questions.sooner.notified()).await;
                 }
-                None => self.deadlines.notified().await,
+                None => self.questions.sooner.notified().await,
             }
             let now = self.now();
             let expired = self.questions.all(|calls| calls.expire(now));
@@ -226,5 +244,39 @@ struct OpenQuestion<'a> {
 impl Drop for OpenQuestion<'_> {
     fn drop(&mut self) {
         self.node.give_up_question(self.question);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn who_watches_the_deadlines_is_woken_by_earlier_ones_only() {
+        let questions = Questions::new();
+        let ask = |millis| {
+            let deadline = Duration::from_millis(millis);
+            questions.open(None, deadline, Waiter::act(|_| ())).0
+        };
+        let is_woken = || questions.sooner.notified().now_or_never().is_some();
+        assert_eq!(questions.next_deadline(), None);
+        let first = ask(50);
+        assert!(is_woken());
+        assert_eq!(questions.next_deadline(), Some(Duration::from_millis(50)));
+        for millis in 50..100 {
+            let later = ask(millis);
+            drop(questions.close(later));
+        }
+        drop(questions.close(first));
+        let other = ask(80);
+        assert!(!is_woken(), "it looks at 50 anyway");
+        questions.set_deadline(other, Duration::from_millis(40));
+        assert!(is_woken());
+        assert_eq!(questions.next_deadline(), Some(Duration::from_millis(40)));
+        questions.set_deadline(other, Duration::from_millis(90));
+        assert!(!is_woken());
+        assert_eq!(questions.next_deadline(), Some(Duration::from_millis(90)));
     }
 }
