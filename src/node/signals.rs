@@ -25,7 +25,7 @@ const NEAR_QUEUES: usize = 16;
 #[derive(Default)]
 struct NearQueue {
     sent: Mutex<VecDeque<(To, Signal)>>,
-    /// Who has it takes them in, one after the other.
+    /// Who has it takes one of them in.
     turn: Mutex<()>,
 }
 
@@ -43,6 +43,30 @@ impl Due {
         let queue = self.0.trailing_zeros();
         self.0 &= self.0.wrapping_sub(1);
         (queue < u16::BITS).then_some(queue as usize)
+    }
+}
+
+/// What is left to be done when the locks are let go of, as it may run code of the user's: to wake whom it concerns, and
+/// to let go of it.
+#[must_use = "somebody is to be woken"]
+struct Decided {
+    of: Option<Arc<Cell>>,
+    wake: bool,
+    doomed: bool,
+    due: Due,
+}
+
+impl Decided {
+    fn wake(self) -> Due {
+        if let Some(cell) = self.of {
+            if self.wake {
+                cell.wake();
+            }
+            if self.doomed {
+                cell.watch_doomed();
+            }
+        }
+        self.due
     }
 }
 
@@ -71,8 +95,8 @@ impl Node {
         over: Option<&Arc<Link>>,
         act: impl FnOnce(&mut Life, Via, &mut Vec<Effect>) -> R,
     ) -> R {
-        let (result, due) = self.decide(cell, over, act, |notice| cell.deliver(notice));
-        self.take_in_near(due);
+        let (result, decided) = self.decide(cell, over, act, |notice| cell.deliver(notice));
+        self.take_in_near(decided.wake());
         result
     }
 
@@ -81,8 +105,8 @@ impl Node {
     pub(crate) fn act_on_own(self: &Arc<Self>, cell: &Arc<Cell>, signal: Signal) -> Option<Notice> {
         let mut instead = None;
         let act = |life: &mut Life, _, out: &mut Vec<Effect>| life.own_signal(signal, out);
-        let ((), due) = self.decide(cell, None, act, |notice| instead = Some(notice));
-        self.take_in_near(due);
+        let ((), decided) = self.decide(cell, None, act, |notice| instead = Some(notice));
+        self.take_in_near(decided.wake());
         instead
     }
 
@@ -94,8 +118,8 @@ impl Node {
 
     /// A signal has come over `link` for somebody here.
     pub(crate) fn on_signal(self: &Arc<Self>, link: &Arc<Link>, to: To, signal: Signal) {
-        let due = self.take_in(to, Some(link), signal);
-        self.take_in_near(due);
+        let decided = self.take_in(to, Some(link), signal);
+        self.take_in_near(decided.wake());
     }
 
     /// Tells others of somebody's end.
@@ -127,7 +151,7 @@ impl Node {
         over: Option<&Arc<Link>>,
         act: impl FnOnce(&mut Life, Via, &mut Vec<Effect>) -> R,
         mut take: impl FnMut(Notice),
-    ) -> (R, Due) {
+    ) -> (R, Decided) {
         let via = over.map_or(Via::HERE, |link| Via::link(link.id));
         let (mut wake, mut doomed, mut due) = (false, false, Due::default());
         let mut effects = Vec::new();
@@ -174,13 +198,7 @@ impl Node {
             }
         }
         drop(life);
-        if wake {
-            cell.wake();
-        }
-        if doomed {
-            cell.watch_doomed();
-        }
-        (result, due)
+        (result, Decided { of: Some(cell.clone()), wake, doomed, due })
     }
 
     /// Takes in what was sent within the node, and what follows from that. When it returns, all that was put into
@@ -188,18 +206,19 @@ impl Node {
     fn take_in_near(self: &Arc<Self>, mut due: Due) {
         while let Some(queue) = due.take_one() {
             let queue = &self.near_signals.0[queue];
-            let turn = lock(&queue.turn);
             loop {
+                let turn = lock(&queue.turn);
                 let next = lock(&queue.sent).pop_front();
                 let Some((to, signal)) = next else { break };
-                due.add(self.take_in(to, None, signal));
+                let decided = self.take_in(to, None, signal);
+                drop(turn);
+                due.add(decided.wake());
             }
-            drop(turn);
         }
     }
 
     /// A signal arrives for somebody here.
-    fn take_in(self: &Arc<Self>, to: To, over: Option<&Arc<Link>>, signal: Signal) -> Due {
+    fn take_in(self: &Arc<Self>, to: To, over: Option<&Arc<Link>>, signal: Signal) -> Decided {
         let (pid, cell, by_name) = match to {
             To::Pid(pid) => (pid, self.cell_of(pid), false),
             To::Name(name, _) => match self.whereis(&name) {
@@ -209,9 +228,11 @@ impl Node {
         };
         let Some(cell) = cell else {
             let from = signal.from();
-            let answer = answer_of_nobody(pid, signal);
-            return answer
-                .map_or_else(Due::default, |answer| self.put_on_its_way(pid, from.into(), answer));
+            let due = match answer_of_nobody(pid, signal) {
+                Some(answer) => self.put_on_its_way(pid, from.into(), answer),
+                None => Due::default(),
+            };
+            return Decided { of: None, wake: false, doomed: false, due };
         };
         let act = |life: &mut Life, via, out: &mut Vec<Effect>| match by_name {
             true => life.signal_by_name(signal, via, out),
