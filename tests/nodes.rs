@@ -376,21 +376,12 @@ async fn two_slaves_that_cut_and_link_at_once_agree_in_the_end() {
         let [a, b] = two_trappers(&mut pool, door).await;
         pool.order(a, Order::Settle(b)).await;
         for round in 0..50 {
-            let mut orders = 0;
-            for step in 0..20 {
-                for (from, to) in [(a, b), (b, a)] {
-                    let order = match (step + round) % 4 {
-                        0 | 1 => Order::Link(to),
-                        2 => Order::Cut(to.node()),
-                        _ => Order::Unlink(to),
-                    };
-                    pool.inbox.send(from, order);
-                    orders += 1;
-                }
-            }
-            for _ in 0..orders {
-                pool.next::<Done>().await;
-            }
+            let order = |step, to: Pid| match (step + round) % 4 {
+                0 | 1 => Order::Link(to),
+                2 => Order::Cut(to.node()),
+                _ => Order::Unlink(to),
+            };
+            at_once(&mut pool, a, b, order).await;
             agree(&mut pool, a, b).await;
         }
     }
@@ -410,18 +401,11 @@ async fn two_that_link_and_unlink_at_once_agree_in_the_end() {
                 pool.order(it, Order::Trap(true)).await;
             }
             for round in 0..50 {
-                for step in 0..20 {
-                    for (from, to) in [(a, b), (b, a)] {
-                        let order = match (step + round) % 2 {
-                            0 => Order::Link(to),
-                            _ => Order::Unlink(to),
-                        };
-                        pool.inbox.send(from, order);
-                    }
-                }
-                for _ in 0..40 {
-                    pool.next::<Done>().await;
-                }
+                let order = |step, to| match (step + round) % 2 {
+                    0 => Order::Link(to),
+                    _ => Order::Unlink(to),
+                };
+                at_once(&mut pool, a, b, order).await;
                 agree(&mut pool, a, b).await;
             }
             pool.order(a, Order::Unlink(b)).await;
@@ -429,6 +413,18 @@ async fn two_that_link_and_unlink_at_once_agree_in_the_end() {
         }
     }
     pool.stop().await;
+}
+
+/// Both carry out twenty orders about each other, and neither waits for the other.
+async fn at_once(pool: &mut TestPool, a: Pid, b: Pid, order: impl Fn(usize, Pid) -> Order) {
+    for step in 0..20 {
+        for (from, to) in [(a, b), (b, a)] {
+            pool.inbox.send(from, order(step, to));
+        }
+    }
+    for _ in 0..2 * 20 {
+        pool.next::<Done>().await;
+    }
 }
 
 /// Waits until either both are linked with each other, or neither is.

@@ -261,8 +261,9 @@ mod tests {
                     Act::Answer(question) => ended.extend(calls.close(question)),
                     Act::Defer(question, after) => {
                         calls.set_deadline(question, now + MS * after);
-                        let deferred = deadlines.values_mut().find(|(of, _)| *of == question);
-                        deferred.into_iter().for_each(|(_, deadline)| *deadline = now + MS * after);
+                        for (_, deadline) in deadlines.values_mut().filter(|(of, _)| *of == question) {
+                            *deadline = now + MS * after;
+                        }
                     }
                     Act::Pass(ms) => {
                         now += MS * ms;

@@ -444,8 +444,7 @@ impl Cell {
         let mut effects = Vec::new();
         let mut life = self.life();
         let ended = life.end(own, &mut effects);
-        self.doomed.store(true, Ordering::Release);
-        self.free_name();
+        self.note_doomed();
         drop(life);
         let watch = self.rare(|rare| rare.zombie_watch).unwrap_or(0);
         if watch != 0 {

@@ -44,9 +44,9 @@ impl Questions {
     /// Opens one in this thread's shard. Hands the waiter back if nothing can be asked any more.
     fn open(&self, over: Option<u64>, deadline: Duration, waiter: Waiter) -> (u64, Option<Waiter>) {
         let shard = own_shard();
-        let opened = lock(&self.shards[shard as usize].0).open(over, deadline, waiter);
+        let (number, refused) = lock(&self.shards[shard as usize].0).open(over, deadline, waiter);
         self.watch(deadline);
-        (opened.0 * SHARDS + shard, opened.1)
+        (number * SHARDS + shard, refused)
     }
 
     fn set_deadline(&self, question: u64, deadline: Duration) {

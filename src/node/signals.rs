@@ -46,27 +46,40 @@ impl Due {
     }
 }
 
-/// What is left to be done when the locks are let go of, as it may run code of the user's: to wake whom it concerns, and
-/// to let go of it.
+/// What is left to be done when the locks are let go of, as it may run code of the user's.
+#[derive(Default)]
 #[must_use = "somebody is to be woken"]
 struct Decided {
-    of: Option<Arc<Cell>>,
     wake: bool,
     doomed: bool,
     due: Due,
 }
 
 impl Decided {
-    fn wake(self) -> Due {
-        if let Some(cell) = self.of {
-            if self.wake {
-                cell.wake();
-            }
-            if self.doomed {
-                cell.watch_doomed();
-            }
+    fn wake(self, cell: &Arc<Cell>) -> Due {
+        if self.wake {
+            cell.wake();
+        }
+        if self.doomed {
+            cell.watch_doomed();
         }
         self.due
+    }
+}
+
+/// Who has taken a signal in. It is held until the locks are let go of: it may be the last that holds the actor.
+#[must_use = "somebody is to be woken"]
+enum Taken {
+    By(Arc<Cell>, Decided),
+    ByNobody(Due),
+}
+
+impl Taken {
+    fn wake(self) -> Due {
+        match self {
+            Taken::By(cell, decided) => decided.wake(&cell),
+            Taken::ByNobody(due) => due,
+        }
     }
 }
 
@@ -96,7 +109,7 @@ impl Node {
         act: impl FnOnce(&mut Life, Via, &mut Vec<Effect>) -> R,
     ) -> R {
         let (result, decided) = self.decide(cell, over, act, |notice| cell.deliver(notice));
-        self.take_in_near(decided.wake());
+        self.take_in_near(decided.wake(cell));
         result
     }
 
@@ -106,7 +119,7 @@ impl Node {
         let mut instead = None;
         let act = |life: &mut Life, _, out: &mut Vec<Effect>| life.own_signal(signal, out);
         let ((), decided) = self.decide(cell, None, act, |notice| instead = Some(notice));
-        self.take_in_near(decided.wake());
+        self.take_in_near(decided.wake(cell));
         instead
     }
 
@@ -118,8 +131,8 @@ impl Node {
 
     /// A signal has come over `link` for somebody here.
     pub(crate) fn on_signal(self: &Arc<Self>, link: &Arc<Link>, to: To, signal: Signal) {
-        let decided = self.take_in(to, Some(link), signal);
-        self.take_in_near(decided.wake());
+        let taken = self.take_in(to, Some(link), signal);
+        self.take_in_near(taken.wake());
     }
 
     /// Tells others of somebody's end.
@@ -153,7 +166,7 @@ impl Node {
         mut take: impl FnMut(Notice),
     ) -> (R, Decided) {
         let via = over.map_or(Via::HERE, |link| Via::link(link.id));
-        let (mut wake, mut doomed, mut due) = (false, false, Due::default());
+        let mut decided = Decided::default();
         let mut effects = Vec::new();
         let mut life = cell.life();
         let result = act(&mut life, via, &mut effects);
@@ -161,7 +174,7 @@ impl Node {
             for effect in std::mem::take(&mut effects) {
                 match effect {
                     Effect::Tell { to, signal } if to.node() == self.name => {
-                        due.add(self.near_signals.put(cell.pid, to, signal));
+                        decided.due.add(self.near_signals.put(cell.pid, to, signal));
                     }
                     Effect::Tell { to, signal } => match self.tell_far(&to, signal) {
                         Ok((link, signal)) => {
@@ -173,7 +186,9 @@ impl Node {
                         Err(None) => {}
                     },
                     Effect::Tied => {
-                        over.into_iter().for_each(|link| self.keep_tied(cell, link.clone()))
+                        if let Some(link) = over {
+                            self.keep_tied(cell, link.clone());
+                        }
                     }
                     Effect::WatchNode(node) => match self.link_to(node) {
                         Ok(link) => {
@@ -187,18 +202,18 @@ impl Node {
                     // link may arrive (L9).
                     Effect::Notice(notice) => {
                         take(notice);
-                        wake = true;
+                        decided.wake = true;
                     }
                     Effect::Doom => {
                         cell.note_doomed();
-                        (wake, doomed) = (true, true);
+                        (decided.wake, decided.doomed) = (true, true);
                     }
                     Effect::Lead(leader) => cell.lead_to(leader),
                 }
             }
         }
         drop(life);
-        (result, Decided { of: Some(cell.clone()), wake, doomed, due })
+        (result, decided)
     }
 
     /// Takes in what was sent within the node, and what follows from that. When it returns, all that was put into
@@ -210,15 +225,15 @@ impl Node {
                 let turn = lock(&queue.turn);
                 let next = lock(&queue.sent).pop_front();
                 let Some((to, signal)) = next else { break };
-                let decided = self.take_in(to, None, signal);
+                let taken = self.take_in(to, None, signal);
                 drop(turn);
-                due.add(decided.wake());
+                due.add(taken.wake());
             }
         }
     }
 
     /// A signal arrives for somebody here.
-    fn take_in(self: &Arc<Self>, to: To, over: Option<&Arc<Link>>, signal: Signal) -> Decided {
+    fn take_in(self: &Arc<Self>, to: To, over: Option<&Arc<Link>>, signal: Signal) -> Taken {
         let (pid, cell, by_name) = match to {
             To::Pid(pid) => (pid, self.cell_of(pid), false),
             To::Name(name, _) => match self.whereis(&name) {
@@ -232,13 +247,14 @@ impl Node {
                 Some(answer) => self.put_on_its_way(pid, from.into(), answer),
                 None => Due::default(),
             };
-            return Decided { of: None, wake: false, doomed: false, due };
+            return Taken::ByNobody(due);
         };
         let act = |life: &mut Life, via, out: &mut Vec<Effect>| match by_name {
             true => life.signal_by_name(signal, via, out),
             false => life.signal(signal, via, out),
         };
-        self.decide(&cell, over, act, |notice| cell.deliver(notice)).1
+        let ((), decided) = self.decide(&cell, over, act, |notice| cell.deliver(notice));
+        Taken::By(cell, decided)
     }
 
     /// Puts a signal on its way to another node. Returns what it goes over; if it cannot be sent, what it is
