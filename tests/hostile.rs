@@ -138,9 +138,16 @@ fn what_a_port_scanner_says_is_refused() {
         enemy.is_hung_up_on();
     }
     // What is framed, but no greeting: a log line stays one line.
-    for body in [&b""[..], &[4], &[4, 0xC1], b"\x04\x81\xA7Refused\x81\xA7Garbage\xA5a\nfoo"] {
+    let version = VERSION.try_into().unwrap();
+    for (has_version, rest) in [
+        (false, &b""[..]),
+        (true, b""),
+        (true, b"\xC1"),
+        (true, b"\x81\xA7Refused\x81\xA7Garbage\xA5a\nfoo"),
+    ] {
+        let body = if has_version { [&[version], rest].concat() } else { rest.to_vec() };
         let mut enemy = target.enemy();
-        enemy.send(&frame(body));
+        enemy.send(&frame(&body));
         let line = target.log.wait_for(&["refused", &format!("from={} ", enemy.address())]);
         assert!(line.contains("not a greeting") && !line.contains('\n'), "{line:?}");
     }

@@ -95,6 +95,22 @@ fn without_erlang_its_column_is_empty_and_one_line_says_so() {
 }
 
 #[test]
+fn what_does_not_go_through_memory_goes_over_the_socket() {
+    let account = Account::new();
+    for (memory, carrier) in [("1", "via: memory"), ("0", "via: loopback")] {
+        let mut command = account.command(support::PSPAWN);
+        command.args(["bench", "--quick", "--json"]);
+        command.args(["--only", "oneway_1m", "--only", "ask_64"]);
+        command.env("PATH", "").env("PSPAWN_SHARED_MEMORY", memory).env("PSPAWN_LOG", "info");
+        let ended = Started::new(command).wait().with_code(0);
+        assert_eq!(ended.out.lines().count(), 2, "{}", ended.out);
+        let up: Vec<&str> = ended.err.lines().filter(|line| line.contains("node up")).collect();
+        assert!(!up.is_empty() && up.iter().all(|line| line.contains(carrier)), "{}", ended.err);
+    }
+    account.until_nothing_is_left(&[]);
+}
+
+#[test]
 fn what_stays_flat_is_a_row_a_size() {
     let account = Account::new();
     let out = account.run(&["bench", "--quick", "--json", "--flat"]).with_code(0).out;

@@ -19,6 +19,7 @@ pub(crate) mod refusals;
 pub(crate) mod relay;
 pub(crate) mod replica;
 pub(crate) mod restart;
+pub(crate) mod ring;
 #[cfg(test)]
 mod simulated;
 pub(crate) mod spin;

@@ -392,7 +392,10 @@ async fn greet(node: &Node, link: &Link, made: Made) -> Result<Met, Unmet> {
         let said = hear(&mut stream, &mut read).await?;
         match dialer.on(said, &node.config.cookie)? {
             DialStep::Say(next) => say(&mut stream, &next).await?,
-            DialStep::Up(them) => return Ok(Met { stream, read, them, ends }),
+            DialStep::Up(them) => {
+                stream.offer_memory().await?;
+                return Ok(Met { stream, read, them, ends });
+            }
         }
     }
 }
@@ -431,6 +434,7 @@ async fn answer(node: &Arc<Node>, comer: Comer) -> Result<(Upheld, Met), Unmet> 
                 match admit(node, &them).await {
                     Ok(upheld) => {
                         say(&mut stream, &proof).await?;
+                        stream.accept_memory().await?;
                         return Ok((upheld, Met { stream, read, them, ends }));
                     }
                     Err(refusal) => return Err(refuse(&mut stream, refusal).await),
@@ -508,8 +512,8 @@ async fn serve(upheld: Upheld, met: Met) {
     }
     node.role(RoleEvent::PeerUp { them, ends });
     let why = match stream.bare() {
-        Ok(Bare::Socket(socket)) => {
-            match node.sockets.add(socket, node.clone(), link.clone(), read) {
+        Ok(Bare::Socket(socket, memory)) => {
+            match node.sockets.add((socket, memory), node.clone(), link.clone(), read) {
                 Ok((watched, ended)) => {
                     let why = futures::select! {
                         why = ended.fuse() => why.unwrap_or_else(|_| "its socket was dropped".to_owned()),

@@ -31,6 +31,7 @@ pub(crate) mod link;
 mod listener;
 pub(crate) mod load;
 mod master;
+mod memory;
 pub(crate) mod names;
 mod near;
 mod nursery;

@@ -2,23 +2,28 @@
 //!
 //! Reading is under one lock from the bytes to the inboxes, so that what has come in order is passed on in order;
 //! writing is under another. Nobody waits for either: who has it also does what came meanwhile.
+//!
+//! Within a host it has shared memory beside it, and the bytes go through that.
 
 use std::fs::File;
 use std::io::{ErrorKind, IoSlice, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::channel::oneshot;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
+};
 
 use super::Node;
 use super::cell::lock;
 use super::incoming::Incoming;
 use super::link::Link;
+use super::memory::{Memory, Reader, Writer, hush};
 use super::outgoing::Outgoing;
 use super::sockets::Sockets;
 
@@ -27,16 +32,24 @@ pub(crate) struct Socket {
     /// What the kernel calls it to whoever looks.
     pub(super) key: u64,
     fd: File,
+    /// What the bytes go through instead, within a host.
+    memory: Option<Arc<Memory>>,
     node: Arc<Node>,
     link: Arc<Link>,
     reading: Mutex<Reading>,
     writing: Mutex<Writing>,
+    /// The other end is gone. What it has left in the memory is still read.
+    hung_up: AtomicBool,
+    /// It was said why there is no more to read.
+    is_over: AtomicBool,
     /// Since when it takes nothing, in milliseconds of the node's clock; 0 if it does.
     stalled: AtomicU64,
 }
 
 struct Reading {
     incoming: Incoming,
+    /// Where from; none: the socket.
+    from: Option<Reader>,
     /// Who hears why there is no more; none if that was said.
     ended: Option<oneshot::Sender<String>>,
 }
@@ -44,27 +57,50 @@ struct Reading {
 #[derive(Default)]
 struct Writing {
     outgoing: Outgoing,
+    /// Where to; none: the socket.
+    to: Option<Writer>,
     /// What of it is written.
     done: usize,
-    /// It took no more; the kernel says when it does.
+    /// It took no more; the kernel says when it does, and the memory shows it.
     full: bool,
+}
+
+/// Why a read brought no more than it did.
+enum Stop {
+    /// Nothing else is there yet.
+    Empty,
+    /// Nothing else will come.
+    Over(String),
 }
 
 impl Socket {
     /// `read` has come with the greeting. What is returned besides comes true when the connection has ended.
     pub(super) fn new(
         key: u64,
-        fd: OwnedFd,
+        (fd, memory): (OwnedFd, Option<Box<Memory>>),
         node: Arc<Node>,
         link: Arc<Link>,
         read: Vec<u8>,
     ) -> (Socket, oneshot::Receiver<String>) {
         let (end, ended) = oneshot::channel();
+        let (from, to, memory) = match memory.map(Memory::ends) {
+            Some((from, to, memory)) => (Some(from), Some(to), Some(memory)),
+            None => (None, None, None),
+        };
         let incoming = Incoming::new(node.clone(), link.clone(), read);
-        let reading = Mutex::new(Reading { incoming, ended: Some(end) });
-        let (writing, stalled) = (Mutex::default(), AtomicU64::new(0));
-        let fd = File::from(fd); // it is read like one
-        (Socket { key, fd, node, link, reading, writing, stalled }, ended)
+        let socket = Socket {
+            key,
+            fd: File::from(fd), // it is read like one
+            memory,
+            node,
+            link,
+            reading: Mutex::new(Reading { incoming, from, ended: Some(end) }),
+            writing: Mutex::new(Writing { to, ..Writing::default() }),
+            hung_up: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            stalled: AtomicU64::new(0),
+        };
+        (socket, ended)
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -75,12 +111,51 @@ impl Socket {
         &self.link
     }
 
+    /// Whether its bytes go through memory, and it is only the bell.
+    pub(super) fn is_bell(&self) -> bool {
+        self.memory.is_some()
+    }
+
     /// Passes on what came with the greeting.
     pub(super) fn begin(&self, sockets: &Sockets) {
         let mut reading = lock(&self.reading);
         if let Err(why) = reading.incoming.take_in() {
             self.end(&mut reading, sockets, &why);
         }
+    }
+
+    /// Reads and writes what can be through memory; whether anything has come.
+    pub(super) fn look(&self, sockets: &Sockets) -> bool {
+        let Some(memory) = &self.memory else { return false };
+        if memory.has_room_again() {
+            self.flush(sockets);
+        }
+        memory.has_come() && self.read(sockets)
+    }
+
+    /// All threads of the node are about to sleep. If this is true there is something to do instead.
+    pub(super) fn sleep(&self) -> bool {
+        let asleep = self.memory.as_ref().is_some_and(|memory| memory.sleep());
+        asleep && !self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// One of them does not sleep any more.
+    pub(super) fn awake(&self) {
+        self.memory.iter().for_each(|memory| memory.awake());
+    }
+
+    /// The bell has rung, for one of those that sleep; whether anything has come.
+    pub(super) fn rung(&self, sockets: &Sockets) -> bool {
+        match hush(self.fd()) {
+            true => self.hung_up(sockets),
+            false => self.look(sockets),
+        }
+    }
+
+    /// The other end is gone; whether that was news.
+    pub(super) fn hung_up(&self, sockets: &Sockets) -> bool {
+        self.hung_up.store(true, Ordering::Release);
+        self.read(sockets)
     }
 
     /// Reads what is there and passes it on; whether there was anything. Nothing if another thread is at it.
@@ -91,70 +166,103 @@ impl Socket {
         }
         let mut left = BYTES_AT_ONCE;
         loop {
-            if let Some((frame, wanted)) = reading.incoming.rest_of_piece() {
-                let before = frame.len();
-                let end = (&self.fd).take(wanted as u64).read_to_end(frame);
-                let read = frame.len() - before;
-                left = left.saturating_sub(read);
-                let passed_on = match self.link.is_lost() {
-                    true => Err("lost already".to_owned()),
-                    false => {
-                        if read > 0 {
-                            self.node.hear(&self.link);
-                        }
-                        reading.incoming.piece_came(read)
+            let Reading { incoming, from, .. } = &mut *reading;
+            let (is_piece, (read, stop)) = match incoming.rest_of_piece() {
+                Some((frame, wanted)) => (true, self.receive_all(from, frame, wanted)),
+                None => {
+                    let room = incoming.room();
+                    let wanted = room.capacity() - room.len();
+                    let (read, stop) = self.receive(from, room, wanted);
+                    if read == wanted {
+                        incoming.filled();
                     }
-                };
-                let why = match (passed_on, end) {
-                    (Err(why), _) => why,
-                    (Ok(()), Ok(_)) if read < wanted => "the connection was closed".to_owned(),
-                    (Ok(()), Ok(_)) if left > 0 => continue,
-                    (Ok(()), Ok(_)) => return true,
-                    (Ok(()), Err(why)) if why.kind() == ErrorKind::WouldBlock => {
-                        return left < BYTES_AT_ONCE;
-                    }
-                    (Ok(()), Err(why)) => why.to_string(),
-                };
-                self.end(&mut reading, sockets, &why);
-                return true;
-            }
-            let room = reading.incoming.room();
-            let wanted = room.capacity() - room.len();
-            let read = match recv(&self.fd, spare_capacity(room), RecvFlags::DONTWAIT) {
-                Ok((0, _)) => {
-                    self.end(&mut reading, sockets, "the connection was closed");
-                    return true;
-                }
-                Ok((read, _)) => read,
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => return left < BYTES_AT_ONCE,
-                Err(why) => {
-                    self.end(&mut reading, sockets, &why.to_string());
-                    return true;
+                    (false, (read, stop))
                 }
             };
-            // Nothing is heard of a node after its loss: another life of it may be connected by now.
-            if self.link.is_lost() {
-                self.end(&mut reading, sockets, "lost already");
-                return true;
-            }
-            self.node.hear(&self.link);
-            if read == wanted {
-                reading.incoming.filled();
-            }
-            if let Err(why) = reading.incoming.take_in() {
-                self.end(&mut reading, sockets, &why);
-                return true;
-            }
+            let passed_on = if read == 0 {
+                Ok(())
+            } else if self.link.is_lost() {
+                // Nothing is heard of a node after its loss: another life of it may be connected by now.
+                Err("lost already".to_owned())
+            } else {
+                self.node.hear(&self.link);
+                if is_piece { incoming.piece_came(read) } else { incoming.take_in() }
+            };
             left = left.saturating_sub(read);
-            if read < wanted || left == 0 {
-                return true;
+            match (passed_on, stop) {
+                (Err(why), _) | (Ok(()), Some(Stop::Over(why))) => {
+                    self.end(&mut reading, sockets, &why);
+                    return true;
+                }
+                (Ok(()), Some(Stop::Empty)) => return left < BYTES_AT_ONCE,
+                (Ok(()), None) if left == 0 => return true,
+                (Ok(()), None) => {}
             }
+        }
+    }
+
+    /// Reads so much behind what `into` holds, or what there is of it; how much that was, and why it was not all.
+    fn receive_all(
+        &self,
+        from: &mut Option<Reader>,
+        into: &mut Vec<u8>,
+        wanted: usize,
+    ) -> (usize, Option<Stop>) {
+        if let Some(from) = from {
+            return self.receive_through(from, into, wanted);
+        }
+        let before = into.len();
+        let end = (&self.fd).take(wanted as u64).read_to_end(into);
+        let read = into.len() - before;
+        let stop = match end {
+            Ok(_) if read < wanted => Some(Stop::Over(CLOSED.to_owned())),
+            Ok(_) => None,
+            Err(why) if why.kind() == ErrorKind::WouldBlock => Some(Stop::Empty),
+            Err(why) => Some(Stop::Over(why.to_string())),
+        };
+        (read, stop)
+    }
+
+    /// The same at one go, into the room for it that `into` has.
+    fn receive(
+        &self,
+        from: &mut Option<Reader>,
+        into: &mut Vec<u8>,
+        room: usize,
+    ) -> (usize, Option<Stop>) {
+        if let Some(from) = from {
+            return self.receive_through(from, into, room);
+        }
+        loop {
+            return match recv(&self.fd, spare_capacity(into), RecvFlags::DONTWAIT) {
+                Ok((0, _)) => (0, Some(Stop::Over(CLOSED.to_owned()))),
+                Ok((read, _)) => (read, (read < room).then_some(Stop::Empty)),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => (0, Some(Stop::Empty)),
+                Err(why) => (0, Some(Stop::Over(why.to_string()))),
+            };
+        }
+    }
+
+    fn receive_through(
+        &self,
+        from: &mut Reader,
+        into: &mut Vec<u8>,
+        most: usize,
+    ) -> (usize, Option<Stop>) {
+        // In this order: who hangs up writes nothing afterwards.
+        let is_last = self.hung_up.load(Ordering::Acquire);
+        match from.read(into, most, self.fd()) {
+            Ok(read) if read == most => (read, None),
+            Ok(read) if is_last => (read, Some(Stop::Over(CLOSED.to_owned()))),
+            Ok(read) => (read, Some(Stop::Empty)),
+            Err(nonsense) => (0, Some(Stop::Over(nonsense.to_string()))),
         }
     }
 
     fn end(&self, reading: &mut Reading, sockets: &Sockets, why: &str) {
         sockets.deaf_to(self);
+        self.is_over.store(true, Ordering::Relaxed);
         if let Some(ended) = reading.ended.take() {
             let _ = ended.send(why.to_owned());
         }
@@ -165,7 +273,7 @@ impl Socket {
         loop {
             // Who has it writes what we have put there, or looks once more when it has let go of it.
             let Ok(mut writing) = self.writing.try_lock() else { return };
-            if writing.full {
+            if writing.full && !self.memory.as_ref().is_some_and(|memory| memory.has_room_again()) {
                 return;
             }
             self.write(&mut writing, sockets);
@@ -177,7 +285,7 @@ impl Socket {
         }
     }
 
-    /// The kernel says that it takes more.
+    /// The kernel says that the socket takes more.
     pub(super) fn writable(&self, sockets: &Sockets) {
         {
             let Ok(mut writing) = self.writing.try_lock() else { return };
@@ -192,7 +300,7 @@ impl Socket {
 
     fn write(&self, writing: &mut Writing, sockets: &Sockets) {
         loop {
-            let Writing { outgoing, done, .. } = writing;
+            let Writing { outgoing, to, done, full } = writing;
             let (mut parts, mut count) = ([IoSlice::new(&[]); PARTS_MAX], 0);
             let mut skip = *done;
             for part in outgoing.parts() {
@@ -212,28 +320,42 @@ impl Socket {
                 }
                 continue;
             }
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let sent = match &parts[..count] {
-                [part] => send(&self.fd, part, flags),
-                parts => sendmsg(&self.fd, parts, &mut SendAncillaryBuffer::default(), flags),
-            };
-            match sent {
+            match self.send(to, &parts[..count]) {
                 Ok(written) => {
                     *done += written;
+                    *full = false;
                     self.stalled.store(0, Ordering::Relaxed);
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    writing.full = true;
+                    *full = true;
                     let now = u64::try_from(self.node.now().as_millis()).unwrap_or(u64::MAX);
                     let (from, relaxed) = (0, Ordering::Relaxed);
                     let _ = self.stalled.compare_exchange(from, now.max(1), relaxed, relaxed);
-                    sockets.listen_to(self, EventFlags::IN | EventFlags::OUT);
+                    if self.memory.is_none() {
+                        sockets.listen_to(self, EventFlags::IN | EventFlags::OUT);
+                    }
                     return;
                 }
                 // Who reads hears why.
                 Err(_) => *done = outgoing.parts().map(<[u8]>::len).sum(),
             }
+        }
+    }
+
+    fn send(&self, to: &mut Option<Writer>, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match (to, parts) {
+            (Some(to), parts) => match to.write(parts, self.fd()) {
+                Ok(0) => Err(Errno::AGAIN),
+                Ok(written) => Ok(written),
+                Err(_) => {
+                    let _ = shutdown(&self.fd, Shutdown::Both); // who reads hears of that
+                    Err(Errno::PIPE)
+                }
+            },
+            (None, [part]) => send(&self.fd, part, flags),
+            (None, parts) => sendmsg(&self.fd, parts, &mut SendAncillaryBuffer::default(), flags),
         }
     }
 
@@ -246,6 +368,8 @@ impl Socket {
     }
 }
 
+/// Why a connection ends whose other end is gone.
+const CLOSED: &str = "the connection was closed";
 /// So many parts are written at once.
 const PARTS_MAX: usize = 16;
 /// So much is read of one socket before the others have a turn.

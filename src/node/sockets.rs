@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::{JoinHandle, Thread, park_timeout};
+use std::thread::{JoinHandle, Thread, park_timeout, yield_now};
 use std::time::Duration;
 
 use futures::channel::oneshot;
@@ -22,6 +22,7 @@ use rustix::fs::Timespec;
 use super::Node;
 use super::cell::lock;
 use super::link::Link;
+use super::memory::Memory;
 use super::socket::Socket;
 use super::stages::Stages;
 
@@ -31,6 +32,10 @@ pub(crate) struct Sockets {
     /// Wakes the watcher out of the kernel.
     alarm: OwnedFd,
     all: Mutex<HashMap<u64, Arc<Socket>>>,
+    /// Those of them whose bytes go through memory: of these the kernel says nothing unless they are told to ring.
+    near: Mutex<Arc<[Arc<Socket>]>>,
+    /// There are others, too.
+    any_far: AtomicBool,
     next: AtomicU64,
     /// How often somebody has looked.
     looks: AtomicU64,
@@ -66,6 +71,8 @@ impl Sockets {
             epoll,
             alarm,
             all: Mutex::default(),
+            near: Mutex::new(Arc::new([])),
+            any_far: AtomicBool::new(false),
             next: AtomicU64::new(ALARM + 1),
             looks: AtomicU64::new(0),
             asked: AtomicU64::new(0),
@@ -100,21 +107,34 @@ impl Sockets {
     /// Looks after one more socket. What is returned besides comes true when its connection has ended.
     pub(crate) fn add(
         self: &Arc<Self>,
-        fd: OwnedFd,
+        carrier: (OwnedFd, Option<Box<Memory>>),
         node: Arc<Node>,
         link: Arc<Link>,
         read: Vec<u8>,
     ) -> std::io::Result<(Watched, oneshot::Receiver<String>)> {
         let key = self.next.fetch_add(1, Ordering::Relaxed);
-        let (socket, ended) = Socket::new(key, fd, node, link.clone(), read);
+        let (socket, ended) = Socket::new(key, carrier, node, link.clone(), read);
         let socket = Arc::new(socket);
         socket.begin(self);
-        lock(&self.all).insert(key, socket.clone());
+        self.change(|all| drop(all.insert(key, socket.clone())));
         let watched = Watched { sockets: self.clone(), socket: socket.clone() };
         epoll::add(&self.epoll, socket.fd(), EventData::new_u64(key), EventFlags::IN)?;
         link.set_socket(self, &socket);
         socket.flush(self);
+        self.ring(); // should the watcher sleep, it has not said so to this one
         Ok((watched, ended))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut HashMap<u64, Arc<Socket>>)) {
+        let mut all = lock(&self.all);
+        change(&mut all);
+        let near: Arc<[_]> = all.values().filter(|socket| socket.is_bell()).cloned().collect();
+        self.any_far.store(near.len() < all.len(), Ordering::Relaxed);
+        *lock(&self.near) = near;
+    }
+
+    fn near(&self) -> Arc<[Arc<Socket>]> {
+        lock(&self.near).clone()
     }
 
     /// What the kernel is to say of a socket from now on.
@@ -130,11 +150,42 @@ impl Sockets {
 
     /// Reads and writes what can be at this moment; whether anything has come.
     pub(crate) fn look(&self) -> bool {
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        self.wait_for::<EVENTS_OF_A_LOOK>(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        let came = self.look_near();
+        if self.any_far.load(Ordering::Relaxed) || looks.is_multiple_of(LOOKS_A_KERNEL) {
+            return self.ask_kernel::<EVENTS_OF_A_LOOK>(Some(&NO_TIME), Socket::is_bell) || came;
+        }
+        came
     }
 
-    fn wait_for<const EVENTS: usize>(&self, timeout: Option<&Timespec>) -> bool {
+    fn look_near(&self) -> bool {
+        self.near().iter().filter(|socket| socket.look(self)).count() > 0 // each of them looks
+    }
+
+    /// The watcher's: sleeps until something comes, or the time is up; whether anything has come.
+    fn wait(&self, timeout: Option<&Timespec>) -> bool {
+        let near = self.near();
+        let any_come = near.iter().filter(|socket| socket.sleep()).count() > 0; // each is told
+        let timeout = if any_come { Some(&NO_TIME) } else { timeout };
+        let came = self.ask_kernel::<EVENTS_OF_A_WAIT>(timeout, |_| false);
+        near.iter().for_each(|socket| socket.awake());
+        if !any_come {
+            return came;
+        }
+        let came = self.look_near() || came;
+        if !came {
+            yield_now(); // another thread is at it
+        }
+        came
+    }
+
+    /// Reads and writes what the kernel says can be; whether anything has come. `hears_no_bell` of those sockets whose
+    /// bells are for others.
+    fn ask_kernel<const EVENTS: usize>(
+        &self,
+        timeout: Option<&Timespec>,
+        hears_no_bell: impl Fn(&Socket) -> bool,
+    ) -> bool {
         let mut room = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
         let Ok((events, _)) = epoll::wait(&self.epoll, &mut room[..], timeout) else {
             return false; // interrupted
@@ -148,9 +199,13 @@ impl Sockets {
             if flags.contains(EventFlags::OUT) {
                 socket.writable(self);
             }
-            if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
-                came |= socket.read(self);
-            }
+            let gone = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+            came |= match (socket.is_bell(), gone, flags.contains(EventFlags::IN)) {
+                (true, true, _) => socket.hung_up(self),
+                (true, false, true) => !hears_no_bell(&socket) && socket.rung(self),
+                (false, true, _) | (false, _, true) => socket.read(self),
+                (_, false, false) => false,
+            };
         }
         came
     }
@@ -222,14 +277,14 @@ impl Sockets {
             } else if is_asked {
                 self.state.store(TICKS, Ordering::SeqCst);
                 let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
-                self.wait_for::<EVENTS_OF_A_WAIT>(Some(&tick));
+                self.wait(Some(&tick));
                 self.hush();
                 stages.call_if_due();
                 self.flush_all();
             } else {
                 self.state.store(WAITS, Ordering::SeqCst);
                 if self.asked.load(Ordering::SeqCst) == asked {
-                    self.wait_for::<EVENTS_OF_A_WAIT>(None);
+                    self.wait(None);
                     self.hush();
                 }
             }
@@ -261,7 +316,7 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         self.sockets.deaf_to(&self.socket);
-        lock(&self.sockets.all).remove(&self.socket.key);
+        self.sockets.change(|all| drop(all.remove(&self.socket.key)));
         // What was written is on its way.
         let _ = rustix::net::shutdown(self.socket.fd(), rustix::net::Shutdown::Both);
     }
@@ -278,5 +333,8 @@ const TICKS: u8 = 1;
 /// Between two looks of the watcher at whether somebody looks.
 const TICK: Duration = Duration::from_millis(1);
 
+/// Who looks asks the kernel every so often while all bytes go through memory.
+const LOOKS_A_KERNEL: u64 = 16;
+const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 const EVENTS_OF_A_LOOK: usize = 16;
 const EVENTS_OF_A_WAIT: usize = 256;

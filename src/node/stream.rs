@@ -3,9 +3,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, split};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::memory::Memory;
 use crate::term::Via;
 
 /// A byte stream in both directions.
@@ -17,8 +18,8 @@ pub(crate) struct ByteStream {
 enum Carrier {
     /// A socket with nothing in between.
     Tcp(TcpStream),
-    /// The same within a host.
-    Unix(UnixStream),
+    /// The same within a host, and the memory that carries what follows the greeting, if there is any.
+    Unix(UnixStream, Option<Box<Memory>>),
     /// Anything else. The halves are apart, so that reading and writing never wait for each other.
     Halves(From, To),
 }
@@ -31,8 +32,8 @@ pub(crate) type To = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// What carries a connection once its greeting is over.
 pub(crate) enum Bare {
-    /// A socket, which does not block.
-    Socket(OwnedFd),
+    /// A socket, which does not block, and the memory that carries the bytes instead, within a host.
+    Socket(OwnedFd, Option<Box<Memory>>),
     Halves(From, To),
 }
 
@@ -54,7 +55,7 @@ impl ByteStream {
 
     /// A socket within this host.
     pub(crate) fn unix(stream: UnixStream) -> ByteStream {
-        ByteStream { via: Via::Loopback, carrier: Carrier::Unix(stream) }
+        ByteStream { via: Via::Loopback, carrier: Carrier::Unix(stream, None) }
     }
 
     /// A stream that cannot be taken apart by itself.
@@ -70,7 +71,7 @@ impl ByteStream {
     pub(crate) async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.carrier {
             Carrier::Tcp(stream) => stream.write_all(bytes).await,
-            Carrier::Unix(stream) => stream.write_all(bytes).await,
+            Carrier::Unix(stream, _) => stream.write_all(bytes).await,
             Carrier::Halves(_, to) => {
                 to.write_all(bytes).await?;
                 to.flush().await
@@ -82,16 +83,35 @@ impl ByteStream {
     pub(crate) async fn hear(&mut self, read: &mut Vec<u8>) -> io::Result<usize> {
         match &mut self.carrier {
             Carrier::Tcp(stream) => stream.read_buf(read).await,
-            Carrier::Unix(stream) => stream.read_buf(read).await,
+            Carrier::Unix(stream, _) => stream.read_buf(read).await,
             Carrier::Halves(from, _) => from.read_buf(read).await,
         }
+    }
+
+    /// The greeting is over, and this end has dialed: within a host, what follows goes through memory, if there is any to be
+    /// had.
+    pub(crate) async fn offer_memory(&mut self) -> io::Result<()> {
+        if let Carrier::Unix(stream, memory) = &mut self.carrier {
+            *memory = stream.async_io(Interest::WRITABLE, || Memory::offer(&*stream)).await?;
+            self.via = if memory.is_some() { Via::Memory } else { Via::Loopback };
+        }
+        Ok(())
+    }
+
+    /// The same for the other end. Nothing that follows the greeting is read before.
+    pub(crate) async fn accept_memory(&mut self) -> io::Result<()> {
+        if let Carrier::Unix(stream, memory) = &mut self.carrier {
+            *memory = stream.async_io(Interest::READABLE, || Memory::accept(&*stream)).await?;
+            self.via = if memory.is_some() { Via::Memory } else { Via::Loopback };
+        }
+        Ok(())
     }
 
     /// Takes it apart, to whatever is fastest.
     pub(crate) fn bare(self) -> io::Result<Bare> {
         Ok(match self.carrier {
-            Carrier::Tcp(stream) => Bare::Socket(stream.into_std()?.into()),
-            Carrier::Unix(stream) => Bare::Socket(stream.into_std()?.into()),
+            Carrier::Tcp(stream) => Bare::Socket(stream.into_std()?.into(), None),
+            Carrier::Unix(stream, memory) => Bare::Socket(stream.into_std()?.into(), memory),
             Carrier::Halves(from, to) => Bare::Halves(from, to),
         })
     }

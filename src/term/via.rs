@@ -6,8 +6,10 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Via {
-    /// Plain TCP on the loopback of one host.
+    /// Plain TCP on the loopback of one host, or a Unix socket.
     Loopback,
+    /// Memory that both nodes see, on one host.
+    Memory,
     /// TCP between hosts, encrypted.
     Tls,
     /// The channel by which the slave was started, its ssh session say: it could not reach its master otherwise.
@@ -20,6 +22,7 @@ impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Via::Loopback => "loopback",
+            Via::Memory => "memory",
             Via::Tls => "TLS",
             Via::Launcher => "launcher",
             Via::Relay => "relay",
