@@ -43,10 +43,10 @@ impl Ring {
         Ok(self.bytes - self.unread(written, read)?)
     }
 
-    /// Whether a writer that found no room is to go on: often enough that the reader does not run dry, and not so often that
-    /// the two are in each other's way.
-    pub(crate) fn is_worth_while(self, room: usize) -> bool {
-        room >= self.bytes / 2
+    /// Whether a writer that waits is to go on: so late that what it writes is not in the way of others, and so early that
+    /// the reader does not run dry.
+    pub(crate) fn is_much(self, room: usize) -> bool {
+        room >= self.bytes - self.bytes / 16
     }
 
     /// Where the byte after so many lies, and those after it that follow in one piece, up to `most`.
@@ -116,5 +116,6 @@ mod tests {
         assert_eq!(ring.unread(33, 0), Err(Nonsense));
         assert_eq!(ring.unread(0, 1), Err(Nonsense));
         assert_eq!(ring.room(7, 7), Ok(32));
+        assert!(ring.is_much(32) && ring.is_much(30) && !ring.is_much(29));
     }
 }

@@ -30,7 +30,8 @@ impl Spin {
     /// For how long to look this time; zero: sleep at once.
     ///
     /// SP-1: where nothing comes, a thread looks less and less often, down to one time in [`SKIP_MAX`]; where
-    /// others need the CPU that seldom at once. One time that something comes is enough to look again.
+    /// others need the CPU that seldom at once. One time that something comes, or that a sleep was shorter than a look would
+    /// have been, is enough to look again.
     pub(crate) fn patience(&mut self) -> Duration {
         if self.skip > 0 {
             self.skip -= 1;
@@ -52,6 +53,13 @@ impl Spin {
                 self.misses = self.misses.max(MISSES_FREE) + 1;
                 self.skip = SKIP_MAX;
             }
+        }
+    }
+
+    /// Notes how long the thread has slept.
+    pub(crate) fn slept(&mut self, slept: Duration) {
+        if slept < LOOK_FOR {
+            *self = Spin::default();
         }
     }
 }
@@ -92,5 +100,20 @@ mod tests {
         let mut spin = Spin::default();
         spin.note(Looked::Preempted);
         assert_eq!((0..100).take_while(|_| spin.patience().is_zero()).count() as u32, SKIP_MAX);
+        spin.note(Looked::Found);
+        assert_eq!(spin.patience(), LOOK_FOR);
+    }
+
+    #[test]
+    fn a_sleep_that_was_shorter_than_a_look_brings_looks_back_sp1() {
+        let mut spin = Spin::default();
+        for _ in 0..12 {
+            while spin.patience().is_zero() {}
+            spin.note(Looked::Nothing);
+        }
+        spin.slept(LOOK_FOR);
+        assert!(spin.patience().is_zero(), "a look would not have paid");
+        spin.slept(LOOK_FOR - Duration::from_nanos(1));
+        assert_eq!(spin.patience(), LOOK_FOR);
     }
 }

@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::cell::lock;
 use super::clock::Moment;
 use super::link::Link;
-use super::sockets::Sockets;
+use super::sockets::{Seen, Sockets};
 use super::stage::Stage;
 use super::stages::Stages;
 use crate::core::spin::{Looked, STOLEN, Spin};
@@ -28,15 +28,17 @@ pub(crate) enum Idle {
 impl Idle {
     /// A runtime of one thread that does so.
     pub(crate) fn runtime(self) -> Runtime {
-        let spin = Mutex::new(Spin::default());
+        let rhythm = Arc::<Mutex<Rhythm>>::default();
+        let woken = rhythm.clone();
         Builder::new_current_thread()
             .enable_all()
-            .on_thread_park(move || self.before_sleep(&spin))
+            .on_thread_park(move || self.before_sleep(&mut lock(&rhythm)))
+            .on_thread_unpark(move || lock(&woken).wakes())
             .build()
             .expect("an epoll and a timer of its own")
     }
 
-    fn before_sleep(&self, spin: &Mutex<Spin>) {
+    fn before_sleep(&self, rhythm: &mut Rhythm) {
         HERE.with_borrow_mut(|here| here.sends = true);
         let last = send_all();
         let (stage, sockets) = match self {
@@ -47,12 +49,27 @@ impl Idle {
             Idle::Main => (None, last.upgrade()),
         };
         let Some(sockets) = sockets else { return };
-        // A thread is at it alone: the lock is for the compiler.
-        if look_around(&mut lock(spin), stage, &sockets) != Looked::Found {
+        if look_around(&mut rhythm.spin, stage, &sockets) != Looked::Found {
             if stage.is_some_and(|(stages, own)| stages.somebody_waits_elsewhere(own)) {
                 sockets.stay_awake();
             }
             sockets.leave();
+            rhythm.sleeps_since = Some(Moment::now());
+        }
+    }
+}
+
+/// How long a thread looks and sleeps. It is at it alone: the lock around this is for the compiler.
+#[derive(Default)]
+struct Rhythm {
+    spin: Spin,
+    sleeps_since: Option<Moment>,
+}
+
+impl Rhythm {
+    fn wakes(&mut self) {
+        if let Some(since) = self.sleeps_since.take() {
+            self.spin.slept(Moment::now().since(since));
         }
     }
 }
@@ -75,16 +92,20 @@ fn look_around(spin: &mut Spin, stage: Option<(&Stages, &Stage)>, sockets: &Sock
         }
         own.has_ready()
     };
-    let start = Moment::now();
+    let mut start = Moment::now();
     let mut last = start;
     let looked = loop {
         if is_called() {
             break Looked::Found;
         }
-        if looking.is_some() && sockets.look() && (stage.is_none() || is_called()) {
+        let seen = looking.as_ref().map_or(Seen::Nothing, |_| sockets.look());
+        if seen == Seen::Came && (stage.is_none() || is_called()) {
             break Looked::Found;
         }
         let now = Moment::now();
+        if seen != Seen::Nothing {
+            start = now; // a part of something long, or another's
+        }
         if now.since(last) > STOLEN {
             break Looked::Preempted;
         }

@@ -54,6 +54,11 @@ impl Incoming {
         }
     }
 
+    /// A long frame has come in part.
+    pub(super) fn is_amid(&self) -> bool {
+        self.pieces.is_some() || self.long.is_some()
+    }
+
     /// So much of it was put there: passes on the frame that is whole by now, if it is.
     ///
     /// # Errors

@@ -66,18 +66,18 @@ impl Lane {
         self.waiting.push_back(Long { sender, life, parts, bytes, begun: false });
     }
 
-    /// Takes as much as is a good write.
-    pub(super) fn take(&mut self, into: &mut VecDeque<Bytes>) {
-        let mut left = WRITE_BYTES;
+    /// Takes as much as is a good write: about so many bytes.
+    pub(super) fn take(&mut self, into: &mut VecDeque<Bytes>, good: usize) {
+        let mut left = good;
         while let Some(first) = self.waiting.front_mut() {
             if !first.begun && first.bytes <= WHOLE_BYTES_MAX {
-                if left < WRITE_BYTES && left < first.bytes {
+                if left < good && left < first.bytes {
                     return;
                 }
                 into.extend(first.parts.drain(..));
                 left = left.saturating_sub(first.bytes);
                 self.over();
-            } else if left < WRITE_BYTES {
+            } else if left < good {
                 return; // a piece is a write
             } else {
                 let total = if first.begun {
@@ -89,7 +89,7 @@ impl Lane {
                     Some(first.bytes)
                 };
                 first.begun = true;
-                let piece = first.bytes.min(WRITE_BYTES);
+                let piece = first.bytes.min(good);
                 into.push_back(piece_head(total, piece).into());
                 first.split(piece, into);
                 self.bytes -= piece;
@@ -166,8 +166,8 @@ impl Long {
 
 /// A frame longer than this takes the lane.
 pub(super) const LONG_BYTES: usize = 32 << 10;
-/// Of the lane, so much goes at once: less than a Unix socket takes.
-const WRITE_BYTES: usize = 128 << 10;
+/// Of the lane, so much goes at once over a socket: less than a Unix socket takes.
+pub(super) const GOOD_WRITE_BYTES: usize = 128 << 10;
 /// A frame up to this length goes in one piece, also if it is longer than that: it is read to where it stays.
 const WHOLE_BYTES_MAX: usize = 128 << 10;
 
@@ -183,6 +183,7 @@ mod tests {
         #[test]
         fn frames_come_out_as_they_went_in(
             frames in prop::collection::vec((0..3u64, 0..300_000usize, any::<bool>()), 0..6),
+            good in prop_oneof![Just(GOOD_WRITE_BYTES), 1000..200_000usize],
         ) {
             let mut lane = Lane::default();
             let mut bytes = 0;
@@ -205,9 +206,9 @@ mod tests {
             let mut taken = VecDeque::new();
             while !lane.is_empty() {
                 let before: usize = taken.iter().map(Bytes::len).sum();
-                lane.take(&mut taken);
+                lane.take(&mut taken, good);
                 let after: usize = taken.iter().map(Bytes::len).sum();
-                prop_assert!((1..=WRITE_BYTES + WHOLE_BYTES_MAX).contains(&(after - before)));
+                prop_assert!((1..=good + WHOLE_BYTES_MAX).contains(&(after - before)));
             }
             prop_assert_eq!(lane.bytes(), 0);
             prop_assert!((0..3).all(|sender| !lane.has_of(sender)));

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use super::cell::{Cell, Rest, current, lock};
 use super::gate::Gate;
 use super::idle;
-use super::lane::{LONG_BYTES, Lane};
+use super::lane::{GOOD_WRITE_BYTES, LONG_BYTES, Lane};
 use super::outgoing::{Kinds, Outgoing};
 use super::outlet::Outlet;
 use super::socket::Socket;
@@ -95,6 +95,15 @@ struct Full {
     bytes: usize,
     /// Of whom; none if it is too much for the connection.
     gate: Option<Arc<Gate>>,
+}
+
+/// What came of taking what waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Some,
+    Nothing,
+    /// Nothing waits but long frames, and none of those was wanted.
+    OnlyLong,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -423,34 +432,41 @@ impl Link {
         self.socket.get().map(|(sockets, _)| sockets.clone()).unwrap_or_default()
     }
 
-    /// Whether there is something to be sent.
-    pub(super) fn has_waiting(&self) -> bool {
-        lock(&self.out).has_waiting()
+    /// Whether there is something to be sent; or something short.
+    pub(super) fn has_waiting(&self, short: bool) -> bool {
+        let out = lock(&self.out);
+        if short { out.has_short() } else { out.has_waiting() }
     }
 
-    /// Takes what waits, in parts that are to be written one after the other; false if nothing does. Who calls it
-    /// has written what it took before.
-    pub(super) fn take_waiting(&self, outgoing: &mut Outgoing) -> bool {
+    /// Takes what waits, in parts that are to be written one after the other; of long frames about so many bytes. Who
+    /// calls it has written what it took before.
+    pub(super) fn take_waiting(&self, outgoing: &mut Outgoing, of_long: usize) -> Taken {
         let mut out = lock(&self.out);
         outgoing.clear();
-        out.writing = out.has_waiting();
-        if !out.writing {
+        if !out.has_waiting() {
+            out.writing = false;
             drop(out);
             self.drained.notify_waiters();
-            return false;
+            return Taken::Nothing;
         }
+        if of_long == 0 && !out.has_short() {
+            return Taken::OnlyLong;
+        }
+        out.writing = true;
         std::mem::swap(&mut out.urgent.own, &mut outgoing.urgent);
         std::mem::swap(&mut out.data.own, &mut outgoing.data);
         if out.data.own.capacity() > SPARE_BYTES_MAX {
             out.data.own = Vec::new();
         }
-        out.lane.take(&mut outgoing.long);
-        let resting = std::mem::take(&mut out.resting);
+        if of_long > 0 {
+            out.lane.take(&mut outgoing.long, of_long);
+        }
+        let resting = if out.is_full() { Vec::new() } else { std::mem::take(&mut out.resting) };
         drop(out);
         for waker in resting {
             waker.wake();
         }
-        true
+        Taken::Some
     }
 
     /// Waits until the link is lost, for whoever waits for nothing else of it.
@@ -466,7 +482,7 @@ impl Link {
             if self.phase() == Phase::Lost {
                 return None;
             }
-            if self.take_waiting(outgoing) {
+            if self.take_waiting(outgoing, GOOD_WRITE_BYTES) == Taken::Some {
                 return Some(());
             }
             self.written.notified().await;
@@ -599,8 +615,12 @@ impl Link {
 }
 
 impl Out {
+    fn has_short(&self) -> bool {
+        !self.urgent.own.is_empty() || !self.data.own.is_empty()
+    }
+
     fn has_waiting(&self) -> bool {
-        !self.urgent.own.is_empty() || !self.data.own.is_empty() || !self.lane.is_empty()
+        self.has_short() || !self.lane.is_empty()
     }
 
     fn bytes(&self) -> usize {

@@ -172,14 +172,30 @@ impl Memory {
         written != self.read.0.load(Ordering::Relaxed)
     }
 
-    /// Whether a writer that had no room may go on.
+    /// Whether so little is on its way that it does no harm to write something long.
+    pub(super) fn has_much_room(&self) -> bool {
+        let written = self.written.0.load(Ordering::Relaxed);
+        let read = self.way_out().read.0.load(Ordering::Acquire);
+        // Nonsense is found by whoever writes.
+        RING.room(written, read).is_ok_and(|room| RING.is_much(room))
+    }
+
+    /// Notes that this side waits for that. If this is false it need not.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.waits_for_room.store(true, Ordering::Relaxed);
+        self.way_out().full.0.store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // SM-1
+        !self.has_room_again()
+    }
+
+    /// Whether a writer waits for room.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waits_for_room.load(Ordering::Relaxed)
+    }
+
+    /// Whether it may go on.
     pub(super) fn has_room_again(&self) -> bool {
-        self.waits_for_room.load(Ordering::Relaxed) && {
-            let written = self.written.0.load(Ordering::Relaxed);
-            let read = self.way_out().read.0.load(Ordering::Acquire);
-            // Nonsense is found by whoever writes.
-            RING.room(written, read).is_ok_and(|room| RING.is_worth_while(room))
-        }
+        self.is_waiting() && self.has_much_room()
     }
 
     /// This node's threads are about to sleep. If this is true there is something to do instead.
@@ -284,7 +300,7 @@ impl Reader {
             fence(Ordering::SeqCst); // SM-1
             if way.full.0.load(Ordering::Relaxed) != 0 {
                 let room = RING.room(way.written.0.load(Ordering::Relaxed), read)?;
-                if RING.is_worth_while(room) && way.full.0.swap(0, Ordering::Relaxed) != 0 {
+                if RING.is_much(room) && way.full.0.swap(0, Ordering::Relaxed) != 0 {
                     memory.ring_if_asleep(socket);
                 }
             }
@@ -295,7 +311,7 @@ impl Reader {
 
 impl Writer {
     /// Writes as much as there is room for; how much that was. Nothing: it is full, and whoever looks after the node's sockets
-    /// hears when it is not any more. The bell is rung on this socket.
+    /// hears when there is much room again. The bell is rung on this socket.
     ///
     /// # Errors
     /// The other side counts wrong.
@@ -325,10 +341,7 @@ impl Writer {
                 if written != start {
                     break;
                 }
-                memory.waits_for_room.store(true, Ordering::Relaxed);
-                way.full.0.store(1, Ordering::Relaxed);
-                fence(Ordering::SeqCst); // SM-1
-                if !memory.has_room_again() {
+                if memory.waits_for_room() {
                     return Ok(0);
                 }
                 memory.waits_for_room.store(false, Ordering::Relaxed);
@@ -378,7 +391,8 @@ const BELL: u8 = b'!';
 /// No wrong count, however it came about, leads out of the memory then.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
-/// What is in flight of each direction, at most: with what it is copied from and to it fits a core's own cache.
+/// What is in flight of each direction, at most: with what it is copied from and to it fits a core's own cache. Of long frames
+/// it is less, so that they are not in the way of others.
 const RING_BYTES: usize = 256 << 10;
 const RING: Ring = Ring::new(RING_BYTES);
 /// So much is copied before the other side is told.

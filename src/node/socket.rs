@@ -22,10 +22,11 @@ use rustix::net::{
 use super::Node;
 use super::cell::lock;
 use super::incoming::Incoming;
-use super::link::Link;
+use super::lane::GOOD_WRITE_BYTES;
+use super::link::{Link, Taken};
 use super::memory::{Memory, Reader, Writer, hush};
 use super::outgoing::Outgoing;
-use super::sockets::Sockets;
+use super::sockets::{Seen, Sockets};
 
 /// The socket of a connection that is up.
 pub(crate) struct Socket {
@@ -42,6 +43,8 @@ pub(crate) struct Socket {
     hung_up: AtomicBool,
     /// It was said why there is no more to read.
     is_over: AtomicBool,
+    /// A long frame has come in part.
+    is_amid: AtomicBool,
     /// Since when it takes nothing, in milliseconds of the node's clock; 0 if it does.
     stalled: AtomicU64,
 }
@@ -63,6 +66,8 @@ struct Writing {
     done: usize,
     /// It took no more; the kernel says when it does, and the memory shows it.
     full: bool,
+    /// It takes short frames only for now; the memory shows when that is over.
+    no_long: bool,
 }
 
 /// Why a read brought no more than it did.
@@ -98,6 +103,7 @@ impl Socket {
             writing: Mutex::new(Writing { to, ..Writing::default() }),
             hung_up: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
+            is_amid: AtomicBool::new(false),
             stalled: AtomicU64::new(0),
         };
         (socket, ended)
@@ -124,13 +130,24 @@ impl Socket {
         }
     }
 
-    /// Reads and writes what can be through memory; whether anything has come.
-    pub(super) fn look(&self, sockets: &Sockets) -> bool {
-        let Some(memory) = &self.memory else { return false };
+    /// Reads and writes what can be through memory.
+    pub(super) fn look(&self, sockets: &Sockets) -> Seen {
+        let Some(memory) = &self.memory else { return Seen::Nothing };
+        let mut seen = Seen::Nothing;
         if memory.has_room_again() {
             self.flush(sockets);
+            seen = Seen::Went;
         }
-        memory.has_come() && self.read(sockets)
+        if memory.has_come() {
+            seen = self.read(sockets).max(seen);
+        }
+        seen
+    }
+
+    /// The rest of something long is on its way, in or out.
+    pub(super) fn is_amid(&self) -> bool {
+        self.is_amid.load(Ordering::Relaxed)
+            || self.memory.as_ref().is_some_and(|memory| memory.is_waiting())
     }
 
     /// All threads of the node are about to sleep. If this is true there is something to do instead.
@@ -144,29 +161,35 @@ impl Socket {
         self.memory.iter().for_each(|memory| memory.awake());
     }
 
-    /// The bell has rung, for one of those that sleep; whether anything has come.
-    pub(super) fn rung(&self, sockets: &Sockets) -> bool {
+    /// The bell has rung, for one of those that sleep.
+    pub(super) fn rung(&self, sockets: &Sockets) -> Seen {
         match hush(self.fd()) {
             true => self.hung_up(sockets),
             false => self.look(sockets),
         }
     }
 
-    /// The other end is gone; whether that was news.
-    pub(super) fn hung_up(&self, sockets: &Sockets) -> bool {
+    /// The other end is gone.
+    pub(super) fn hung_up(&self, sockets: &Sockets) -> Seen {
         self.hung_up.store(true, Ordering::Release);
         self.read(sockets)
     }
 
-    /// Reads what is there and passes it on; whether there was anything. Nothing if another thread is at it.
-    pub(super) fn read(&self, sockets: &Sockets) -> bool {
-        let Ok(mut reading) = self.reading.try_lock() else { return false };
+    /// Reads what is there and passes it on. Nothing if another thread is at it.
+    pub(super) fn read(&self, sockets: &Sockets) -> Seen {
+        let Ok(mut reading) = self.reading.try_lock() else { return Seen::Nothing };
         if reading.ended.is_none() {
-            return false;
+            return Seen::Nothing;
         }
+        let seen = self.read_on(&mut reading, sockets);
+        self.is_amid.store(reading.incoming.is_amid(), Ordering::Relaxed);
+        seen
+    }
+
+    fn read_on(&self, reading: &mut Reading, sockets: &Sockets) -> Seen {
         let mut left = BYTES_AT_ONCE;
         loop {
-            let Reading { incoming, from, .. } = &mut *reading;
+            let Reading { incoming, from, .. } = reading;
             let (is_piece, (read, stop)) = match incoming.rest_of_piece() {
                 Some((frame, wanted)) => (true, self.receive_all(from, frame, wanted)),
                 None => {
@@ -191,11 +214,12 @@ impl Socket {
             left = left.saturating_sub(read);
             match (passed_on, stop) {
                 (Err(why), _) | (Ok(()), Some(Stop::Over(why))) => {
-                    self.end(&mut reading, sockets, &why);
-                    return true;
+                    self.end(reading, sockets, &why);
+                    return Seen::Came;
                 }
-                (Ok(()), Some(Stop::Empty)) => return left < BYTES_AT_ONCE,
-                (Ok(()), None) if left == 0 => return true,
+                (Ok(()), Some(Stop::Empty)) if left == BYTES_AT_ONCE => return Seen::Nothing,
+                (Ok(()), Some(Stop::Empty)) => return Seen::Came,
+                (Ok(()), None) if left == 0 => return Seen::Came,
                 (Ok(()), None) => {}
             }
         }
@@ -277,9 +301,9 @@ impl Socket {
                 return;
             }
             self.write(&mut writing, sockets);
-            let full = writing.full;
+            let Writing { full, no_long, .. } = *writing;
             drop(writing);
-            if full || !self.link.has_waiting() {
+            if full || !self.link.has_waiting(no_long) {
                 return;
             }
         }
@@ -300,7 +324,7 @@ impl Socket {
 
     fn write(&self, writing: &mut Writing, sockets: &Sockets) {
         loop {
-            let Writing { outgoing, to, done, full } = writing;
+            let Writing { outgoing, to, done, full, no_long } = writing;
             let (mut parts, mut count) = ([IoSlice::new(&[]); PARTS_MAX], 0);
             let mut skip = *done;
             for part in outgoing.parts() {
@@ -315,8 +339,22 @@ impl Socket {
             }
             if count == 0 {
                 *done = 0;
-                if !self.link.take_waiting(outgoing) {
-                    return;
+                let of_long = match &self.memory {
+                    None => GOOD_WRITE_BYTES,
+                    Some(memory) if memory.has_much_room() => PIECE_BYTES,
+                    Some(_) => 0,
+                };
+                *no_long = false;
+                match self.link.take_waiting(outgoing, of_long) {
+                    Taken::Some => {}
+                    Taken::Nothing => return,
+                    Taken::OnlyLong => {
+                        if self.memory.as_ref().is_some_and(|memory| memory.waits_for_room()) {
+                            *no_long = true;
+                            self.stalls();
+                            return;
+                        }
+                    }
                 }
                 continue;
             }
@@ -329,9 +367,7 @@ impl Socket {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     *full = true;
-                    let now = u64::try_from(self.node.now().as_millis()).unwrap_or(u64::MAX);
-                    let (from, relaxed) = (0, Ordering::Relaxed);
-                    let _ = self.stalled.compare_exchange(from, now.max(1), relaxed, relaxed);
+                    self.stalls();
                     if self.memory.is_none() {
                         sockets.listen_to(self, EventFlags::IN | EventFlags::OUT);
                     }
@@ -341,6 +377,13 @@ impl Socket {
                 Err(_) => *done = outgoing.parts().map(<[u8]>::len).sum(),
             }
         }
+    }
+
+    /// It takes nothing now; if it did before, it has stalled since.
+    fn stalls(&self) {
+        let now = u64::try_from(self.node.now().as_millis()).unwrap_or(u64::MAX);
+        let (from, relaxed) = (0, Ordering::Relaxed);
+        let _ = self.stalled.compare_exchange(from, now.max(1), relaxed, relaxed);
     }
 
     fn send(&self, to: &mut Option<Writer>, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
@@ -370,6 +413,8 @@ impl Socket {
 
 /// Why a connection ends whose other end is gone.
 const CLOSED: &str = "the connection was closed";
+/// Of long frames, so much goes into memory at once: a question that comes meanwhile waits for no more.
+const PIECE_BYTES: usize = 8 << 10;
 /// So many parts are written at once.
 const PARTS_MAX: usize = 16;
 /// So much is read of one socket before the others have a turn.

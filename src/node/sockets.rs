@@ -21,6 +21,7 @@ use rustix::fs::Timespec;
 
 use super::Node;
 use super::cell::lock;
+use super::clock::Moment;
 use super::link::Link;
 use super::memory::Memory;
 use super::socket::Socket;
@@ -57,6 +58,16 @@ pub(crate) struct Sockets {
 pub(crate) struct Watched {
     sockets: Arc<Sockets>,
     socket: Arc<Socket>,
+}
+
+/// What came of a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Seen {
+    Nothing,
+    /// Some of what waited was sent.
+    Went,
+    /// Something has come.
+    Came,
 }
 
 /// The right to look for as long as one has patience; one thread of a node has it.
@@ -148,49 +159,59 @@ impl Sockets {
         let _ = epoll::delete(&self.epoll, socket.fd());
     }
 
-    /// Reads and writes what can be at this moment; whether anything has come.
-    pub(crate) fn look(&self) -> bool {
+    /// Reads and writes what can be at this moment.
+    pub(crate) fn look(&self) -> Seen {
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);
-        let came = self.look_near();
+        let seen = self.look_near();
         if self.any_far.load(Ordering::Relaxed) || looks.is_multiple_of(LOOKS_A_KERNEL) {
-            return self.ask_kernel::<EVENTS_OF_A_LOOK>(Some(&NO_TIME), Socket::is_bell) || came;
+            let said = self.ask_kernel::<EVENTS_OF_A_LOOK>(Some(&NO_TIME), Socket::is_bell);
+            return said.max(seen);
         }
-        came
+        seen
     }
 
-    fn look_near(&self) -> bool {
-        self.near().iter().filter(|socket| socket.look(self)).count() > 0 // each of them looks
+    fn look_near(&self) -> Seen {
+        self.near().iter().map(|socket| socket.look(self)).max().unwrap_or(Seen::Nothing)
     }
 
-    /// The watcher's: sleeps until something comes, or the time is up; whether anything has come.
-    fn wait(&self, timeout: Option<&Timespec>) -> bool {
+    /// The watcher's: sleeps until something comes, or the time is up.
+    fn wait(&self, timeout: Option<&Timespec>) -> Seen {
         let near = self.near();
+        // What is amid something long goes on at once: a bell for each part of it would take ten times as long.
+        let start = Moment::now();
+        while near.iter().any(|socket| socket.is_amid()) && Moment::now().since(start) < PATIENCE {
+            let seen = self.look_near();
+            if seen != Seen::Nothing {
+                return seen;
+            }
+            yield_now();
+        }
         let any_come = near.iter().filter(|socket| socket.sleep()).count() > 0; // each is told
         let timeout = if any_come { Some(&NO_TIME) } else { timeout };
-        let came = self.ask_kernel::<EVENTS_OF_A_WAIT>(timeout, |_| false);
+        let said = self.ask_kernel::<EVENTS_OF_A_WAIT>(timeout, |_| false);
         near.iter().for_each(|socket| socket.awake());
         if !any_come {
-            return came;
+            return said;
         }
-        let came = self.look_near() || came;
-        if !came {
+        let seen = self.look_near().max(said);
+        if seen == Seen::Nothing {
             yield_now(); // another thread is at it
         }
-        came
+        seen
     }
 
-    /// Reads and writes what the kernel says can be; whether anything has come. `hears_no_bell` of those sockets whose
+    /// Reads and writes what the kernel says can be. `hears_no_bell` of those sockets whose
     /// bells are for others.
     fn ask_kernel<const EVENTS: usize>(
         &self,
         timeout: Option<&Timespec>,
         hears_no_bell: impl Fn(&Socket) -> bool,
-    ) -> bool {
+    ) -> Seen {
         let mut room = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
         let Ok((events, _)) = epoll::wait(&self.epoll, &mut room[..], timeout) else {
-            return false; // interrupted
+            return Seen::Nothing; // interrupted
         };
-        let mut came = false;
+        let mut seen = Seen::Nothing;
         for &mut Event { flags, data } in events {
             if data.u64() == ALARM {
                 continue;
@@ -200,14 +221,14 @@ impl Sockets {
                 socket.writable(self);
             }
             let gone = flags.intersects(EventFlags::HUP | EventFlags::ERR);
-            came |= match (socket.is_bell(), gone, flags.contains(EventFlags::IN)) {
+            seen = seen.max(match (socket.is_bell(), gone, flags.contains(EventFlags::IN)) {
                 (true, true, _) => socket.hung_up(self),
-                (true, false, true) => !hears_no_bell(&socket) && socket.rung(self),
+                (true, false, true) if !hears_no_bell(&socket) => socket.rung(self),
                 (false, true, _) | (false, _, true) => socket.read(self),
-                (_, false, false) => false,
-            };
+                (true, false, true) | (_, false, false) => Seen::Nothing,
+            });
         }
-        came
+        seen
     }
 
     /// The right to look for a while, unless another thread has it.
@@ -284,17 +305,26 @@ impl Sockets {
             } else {
                 self.state.store(WAITS, Ordering::SeqCst);
                 if self.asked.load(Ordering::SeqCst) == asked {
-                    self.wait(None);
+                    let seen = self.wait(None);
                     self.hush();
+                    if seen == Seen::Came && !self.is_amid() {
+                        // Whoever it is for wakes up, and looks for more by itself.
+                        park_timeout(HANDOVER);
+                    }
                 }
             }
         }
     }
 
+    /// The rest of something long is on its way, and has woken nobody yet.
+    fn is_amid(&self) -> bool {
+        self.near().iter().any(|socket| socket.is_amid())
+    }
+
     fn flush_all(&self) {
         let all: Vec<Arc<Socket>> = lock(&self.all).values().cloned().collect();
         for socket in all {
-            if socket.link().has_waiting() {
+            if socket.link().has_waiting(false) {
                 socket.flush(self);
             }
         }
@@ -332,6 +362,10 @@ const TICKS: u8 = 1;
 
 /// Between two looks of the watcher at whether somebody looks.
 const TICK: Duration = Duration::from_millis(1);
+/// So long the watcher looks for the next part of something long before it sleeps.
+const PATIENCE: Duration = Duration::from_micros(50);
+/// Longer than a thread takes to wake up, handle a message and look for the next.
+const HANDOVER: Duration = Duration::from_micros(50);
 
 /// Who looks asks the kernel every so often while all bytes go through memory.
 const LOOKS_A_KERNEL: u64 = 16;

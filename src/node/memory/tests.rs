@@ -144,10 +144,10 @@ fn who_waits_for_room_hears_of_it_once_there_is_much() {
     assert!(!a.memory.sleep(), "it has not been refused yet: nobody waits");
     assert_eq!(a.write(b"x"), 0);
     assert!(!a.memory.sleep());
-    b.read(RING_BYTES / 2 - 1);
-    assert!(!a.has_rung() && !a.memory.has_room_again());
+    b.read(RING_BYTES - RING_BYTES / 16 - 1);
+    assert!(!a.has_rung() && !a.memory.has_room_again() && !a.memory.has_much_room());
     b.read(1);
-    assert!(a.has_rung() && a.memory.has_room_again());
+    assert!(a.has_rung() && a.memory.has_room_again() && a.memory.has_much_room());
     assert_eq!(a.write(b"x"), 1);
     assert!(!a.memory.has_room_again(), "nobody waits any more");
 }
