@@ -72,6 +72,7 @@ impl Batch {
     }
 
     /// Takes out the next message.
+    #[inline]
     pub(crate) fn next(&mut self) -> Option<Mail> {
         let frames = &self.frames[self.at..];
         let Ok(Cut::Whole(bytes)) = cut(frames, usize::MAX) else { return None };

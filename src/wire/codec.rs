@@ -152,9 +152,15 @@ impl Begun<'_> {
         Begun { out, start, taken, whole: false }
     }
 
+    #[inline]
     fn ints(&mut self, ints: &[u64]) {
         for int in ints {
-            rmp::encode::write_uint(&mut self.out.own, *int).expect("a Vec takes all bytes");
+            match *int {
+                small @ 0..=0x7F => self.out.own.push(small as u8),
+                long => {
+                    rmp::encode::write_uint(&mut self.out.own, long).expect("a Vec takes all bytes");
+                }
+            }
         }
     }
 
@@ -193,24 +199,20 @@ pub(crate) fn is_piece(body: &[u8]) -> bool {
 }
 
 /// Decodes a frame's body.
+// Inlined, since it is short for a message, and what it returns long: handing that over by memory costs more than reading it.
+#[inline(always)]
 pub(crate) fn read_body(body: &[u8]) -> Result<Body<'_>, BodyError> {
-    let mut rest = rmp::decode::Bytes::new(body);
-    let int = |rest: &mut rmp::decode::Bytes<'_>| {
-        rmp::decode::read_int::<u64, _>(rest).map_err(|_| BodyError::NotAHead)
-    };
-    let small = |rest: &mut rmp::decode::Bytes<'_>| {
-        u32::try_from(int(rest)?).map_err(|_| BodyError::NotAHead)
-    };
+    let mut rest = body;
+    let small = |rest: &mut _| u32::try_from(int(rest)?).map_err(|_| BodyError::NotAHead);
     let operation = int(&mut rest)?;
     let head = match operation {
-        OP_CONTROL => return Ok(Body::Control(from_bytes(rest.remaining_slice())?)),
+        OP_CONTROL => return Ok(Body::Control(from_bytes(rest)?)),
         OP_TYPE => {
             return Ok(Body::Type { number: small(&mut rest)?, tag: small(&mut rest)? });
         }
         OP_LONG | OP_MORE => {
             let whole = if operation == OP_LONG { Some(int(&mut rest)?) } else { None };
-            let piece = &body[body.len() - rest.remaining_slice().len()..];
-            return Ok(Body::Piece { whole, piece });
+            return Ok(Body::Piece { whole, piece: rest });
         }
         OP_MESSAGE => Head::Message { to: int(&mut rest)?, kind: small(&mut rest)? },
         OP_REQUEST => Head::Request {
@@ -220,16 +222,33 @@ pub(crate) fn read_body(body: &[u8]) -> Result<Body<'_>, BodyError> {
         },
         OP_REPLY => Head::Reply { question: int(&mut rest)? },
         OP_NAMED => {
-            let (name, after) = rmp::decode::read_str_from_slice(rest.remaining_slice())
-                .map_err(|_| BodyError::NotAHead)?;
-            rest = rmp::decode::Bytes::new(after);
+            let (name, after) =
+                rmp::decode::read_str_from_slice(rest).map_err(|_| BodyError::NotAHead)?;
+            rest = after;
             Head::Named { name, kind: small(&mut rest)? }
         }
         unknown => return Err(BodyError::UnknownOperation(unknown)),
     };
-    // The slice of the body, so that it lives as long.
-    let payload = &body[body.len() - rest.remaining_slice().len()..];
-    Ok(Body::Letter { head, payload })
+    Ok(Body::Letter { head, payload: rest })
+}
+
+/// Takes a number off the front.
+#[inline(always)]
+fn int(rest: &mut &[u8]) -> Result<u64, BodyError> {
+    match **rest {
+        [int @ 0..=0x7F, ref after @ ..] => {
+            *rest = after;
+            Ok(int.into())
+        }
+        _ => long_int(rest),
+    }
+}
+
+fn long_int(rest: &mut &[u8]) -> Result<u64, BodyError> {
+    let mut from = rmp::decode::Bytes::new(rest);
+    let int = rmp::decode::read_int(&mut from).map_err(|_| BodyError::NotAHead)?;
+    *rest = &rest[rest.len() - from.remaining_slice().len()..];
+    Ok(int)
 }
 
 /// Decodes a MessagePack value.

@@ -59,6 +59,7 @@ impl io::Write for Draft {
         Ok(bytes.len())
     }
 
+    #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.len() >= SHARED_BYTES_MIN {
             let is_it = |offered: &Bytes| std::ptr::eq(&**offered, bytes);
