@@ -293,7 +293,8 @@ enum State<R> {
     Numbered {
         node: Arc<Node>,
         question: u64,
-        outcome: oneshot::Receiver<Outcome>,
+        /// Its deadline.
+        at: Duration,
     },
     /// An actor of this node was asked, whose handler answers at once.
     Here(Here<R>),
@@ -319,10 +320,13 @@ impl<R> Request<R> {
     pub fn within(mut self, within: Duration) -> Request<R> {
         self.within = within;
         match &mut self.state {
-            State::Numbered { node, question, .. } => node.set_deadline(*question, within),
+            State::Numbered { node, question, at } => {
+                *at = node.deadline_in(within);
+                node.set_deadline(*question, *at);
+            }
             State::Here(Here { cell, deadline: Some((question, at)), .. }) => {
                 *at = cell.node.deadline_in(within);
-                cell.node.set_deadline(*question, within);
+                cell.node.set_deadline(*question, *at);
             }
             State::Here(_) | State::Failed(_) | State::Over => {}
         }
@@ -332,9 +336,9 @@ impl<R> Request<R> {
     /// A question that is about to be put over `link`, or to this node itself.
     fn open(node: &Arc<Node>, link: Option<&Link>, to: Pid) -> Request<R> {
         let within = node.config.times.call;
-        let (waiter, outcome) = Waiter::pair();
-        let question = node.open_question(link, within, waiter);
-        Request { to, within, state: State::Numbered { node: node.clone(), question, outcome } }
+        let at = node.deadline_in(within);
+        let question = node.open_question_until(link, at, Waiter::Asks(None));
+        Request { to, within, state: State::Numbered { node: node.clone(), question, at } }
     }
 
     pub(crate) fn failed(why: SendError) -> Request<R> {
@@ -429,9 +433,12 @@ impl<R: DeserializeOwned> Future for Request<R> {
                 };
                 return Poll::Ready(Err(why));
             }
-            State::Numbered { node, outcome, .. } => {
-                let Poll::Ready(outcome) = outcome.poll_unpin(cx) else { return Poll::Pending };
-                let ended = match outcome.unwrap_or(Outcome::Lost) {
+            State::Numbered { node, question, at } => {
+                let Poll::Ready(outcome) = node.poll_question(*question, cx.waker()) else {
+                    return Poll::Pending;
+                };
+                let closed = || if node.now() < *at { Outcome::Lost } else { Outcome::TimedOut };
+                let ended = match outcome.unwrap_or_else(closed) {
                     Outcome::Reply(bytes) => decode_at(node, &bytes)
                         .map_err(|why| SendError::Undecodable { pid: this.to, why }),
                     outcome => Err(this.no_answer(outcome)),

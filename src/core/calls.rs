@@ -33,6 +33,8 @@ struct Open<T> {
     deadline: Duration,
     /// The note of it that counts: its deadline, or before that.
     noted: Duration,
+    /// It has ended, and its place is kept for whoever asks what has become of it.
+    settled: bool,
 }
 
 impl<T> Calls<T> {
@@ -67,7 +69,8 @@ impl<T> Calls<T> {
             self.last += 1;
         }
         let (number, at) = (self.last, self.place(self.last));
-        self.places[at] = Some(Open { number, waiter, over, deadline, noted: deadline });
+        self.places[at] =
+            Some(Open { number, waiter, over, deadline, noted: deadline, settled: false });
         self.open += 1;
         self.note(deadline, number);
         (number, None)
@@ -84,7 +87,7 @@ impl<T> Calls<T> {
 
     /// Gives a question another deadline.
     pub(crate) fn set_deadline(&mut self, question: u64, deadline: Duration) {
-        let Some(open) = self.find_open(question) else { return };
+        let Some(open) = self.find_open(question).filter(|open| !open.settled) else { return };
         open.deadline = deadline;
         if deadline < open.noted {
             open.noted = deadline;
@@ -97,22 +100,30 @@ impl<T> Calls<T> {
         self.find_open(question).map(|open| &mut open.waiter)
     }
 
-    /// Takes the waiters whose deadline has passed.
-    pub(crate) fn expire(&mut self, now: Duration) -> Vec<T> {
-        let mut expired = Vec::new();
-        while let Some((_, question)) = self.first().filter(|(deadline, _)| *deadline <= now) {
-            self.notes.pop();
-            expired.extend(self.close(question));
-        }
-        expired
+    /// Ends a question, and puts this in the place of its waiter, which is returned: there it stays until the question is
+    /// closed, whatever becomes of its deadline and its connection.
+    pub(crate) fn settle(&mut self, question: u64, instead: T) -> Option<T> {
+        let open = self.find_open(question)?;
+        (open.over, open.settled) = (None, true);
+        Some(std::mem::replace(&mut open.waiter, instead))
     }
 
-    /// Takes the waiters whose questions went over a connection that is lost.
-    pub(crate) fn lost(&mut self, over: u64) -> Vec<T> {
+    /// The questions whose deadline has passed. The caller closes or settles each: they are not told again.
+    pub(crate) fn due(&mut self, now: Duration) -> Vec<u64> {
+        let mut due = Vec::new();
+        while let Some((_, question)) = self.first().filter(|(deadline, _)| *deadline <= now) {
+            self.notes.pop();
+            due.push(question);
+        }
+        due
+    }
+
+    /// The questions that went over this connection, the oldest first.
+    pub(crate) fn over(&self, over: u64) -> Vec<u64> {
         let open = self.places.iter().flatten();
         let mut lost: Vec<u64> = open.filter(|o| o.over == Some(over)).map(|o| o.number).collect();
         lost.sort_unstable();
-        lost.into_iter().filter_map(|question| self.close(question)).collect()
+        lost
     }
 
     /// Takes all waiters, and takes no more questions: the node ends.
@@ -134,7 +145,8 @@ impl<T> Calls<T> {
     /// The same, and of which question it is; its note is the first then.
     fn first(&mut self) -> Option<(Duration, u64)> {
         while let Some(&Reverse((noted, question))) = self.notes.peek() {
-            match self.find_open(question).filter(|open| open.noted == noted) {
+            let open = self.find_open(question).filter(|open| !open.settled && open.noted == noted);
+            match open {
                 Some(open) if open.deadline == noted => return Some((noted, question)),
                 Some(open) => {
                     let deadline = open.deadline;
@@ -155,7 +167,8 @@ impl<T> Calls<T> {
         if self.notes.len() > 2 * self.open + NOTES_SPARE {
             let mut notes = std::mem::take(&mut self.notes);
             notes.retain(|Reverse((noted, question))| {
-                self.find_open(*question).is_some_and(|open| open.noted == *noted)
+                let open = self.find_open(*question);
+                open.is_some_and(|open| !open.settled && open.noted == *noted)
             });
             if notes.capacity() / 8 > notes.len() + NOTES_SPARE {
                 notes.shrink_to(2 * notes.len());
@@ -227,6 +240,8 @@ mod tests {
     enum Act {
         Open { over: u64, after: u32 },
         Answer(u64),
+        Settle(u64),
+        Close(u64),
         Defer(u64, u32),
         Pass(u32),
         Lose(u64),
@@ -234,21 +249,27 @@ mod tests {
 
     fn act() -> impl Strategy<Value = Act> {
         prop_oneof![
-            3 => (0..3u64, 0..50u32).prop_map(|(over, after)| Act::Open { over, after }),
-            2 => (0..40u64).prop_map(Act::Answer),
+            4 => (0..3u64, 0..50u32).prop_map(|(over, after)| Act::Open { over, after }),
+            1 => (0..40u64).prop_map(Act::Answer),
+            1 => (0..40u64).prop_map(Act::Settle),
+            1 => (0..40u64).prop_map(Act::Close),
             1 => (0..40u64, 0..50u32).prop_map(|(question, after)| Act::Defer(question, after)),
             1 => (0..30u32).prop_map(Act::Pass),
             1 => (0..3u64).prop_map(Act::Lose),
         ]
     }
 
+    /// What a settled question holds instead of its waiter.
+    const SETTLED: usize = usize::MAX;
+
     proptest! {
-        /// CA-1: every question ends exactly once, and none is open past its deadline.
+        /// CA-1: every question ends exactly once, and none is open past its deadline; what has become of one that is
+        /// settled stays until it is closed.
         #[test]
         fn every_question_ends_exactly_once(acts in prop::collection::vec(act(), 0..100)) {
             let (mut calls, mut now, mut opened, mut ended) =
                 (Calls::new(), Duration::ZERO, Vec::new(), Vec::new());
-            let mut deadlines = HashMap::new();
+            let (mut deadlines, mut settled) = (HashMap::new(), Vec::new());
             for act in acts {
                 match act {
                     Act::Open { over, after } => {
@@ -258,7 +279,23 @@ mod tests {
                         opened.push(question);
                         deadlines.insert(waiter, (question, deadline));
                     }
-                    Act::Answer(question) => ended.extend(calls.close(question)),
+                    Act::Answer(question) => {
+                        if !settled.contains(&question) {
+                            ended.extend(calls.close(question));
+                        }
+                    }
+                    Act::Settle(question) => {
+                        if calls.waiter(question).is_some_and(|waiter| *waiter != SETTLED) {
+                            ended.extend(calls.settle(question, SETTLED));
+                            settled.push(question);
+                        }
+                    }
+                    Act::Close(question) => {
+                        if settled.contains(&question) {
+                            prop_assert_eq!(calls.close(question), Some(SETTLED));
+                            settled.retain(|kept| *kept != question);
+                        }
+                    }
                     Act::Defer(question, after) => {
                         calls.set_deadline(question, now + MS * after);
                         for (_, deadline) in deadlines.values_mut().filter(|(of, _)| *of == question) {
@@ -267,20 +304,26 @@ mod tests {
                     }
                     Act::Pass(ms) => {
                         now += MS * ms;
-                        let expired = calls.expire(now);
-                        for waiter in &expired {
-                            prop_assert!(deadlines[waiter].1 <= now, "it ended before its deadline");
+                        for question in calls.due(now) {
+                            let waiter = calls.close(question).unwrap();
+                            prop_assert!(deadlines[&waiter].1 <= now, "it ended before its deadline");
+                            ended.push(waiter);
                         }
-                        ended.extend(expired);
                     }
-                    Act::Lose(over) => ended.extend(calls.lost(over)),
+                    Act::Lose(over) => {
+                        for question in calls.over(over) {
+                            ended.extend(calls.close(question));
+                        }
+                    }
                 }
                 deadlines.retain(|waiter, _| !ended.contains(waiter));
                 let next = deadlines.values().map(|(_, deadline)| *deadline).min();
                 prop_assert_eq!(calls.next_deadline(), next);
             }
             prop_assert!(calls.notes.len() <= 2 * calls.open + NOTES_SPARE + 1);
-            ended.extend(calls.close_all());
+            let left = calls.close_all();
+            prop_assert_eq!(left.iter().filter(|left| **left == SETTLED).count(), settled.len());
+            ended.extend(left.into_iter().filter(|left| *left != SETTLED));
             let late = calls.open(None, now, opened.len());
             prop_assert_eq!(late.1, Some(opened.len()), "CA-2");
             ended.sort_unstable();
@@ -305,7 +348,10 @@ mod tests {
         }
         assert!(calls.places.len() <= SPARE_MAX, "{} places for eight", calls.places.len());
         assert_eq!(calls.next_deadline(), Some(MS));
-        assert_eq!(calls.expire(MS), (0..8).collect::<Vec<_>>());
+        assert_eq!(calls.due(MS), old);
+        for (who, question) in old.iter().enumerate() {
+            assert_eq!(calls.close(*question), Some(who));
+        }
         assert_eq!(calls.next_deadline(), None);
     }
 }

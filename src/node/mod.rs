@@ -179,8 +179,12 @@ impl Drop for CloseOnDrop {
 pub(crate) enum Waiter {
     /// Whoever holds the other end.
     Tell(oneshot::Sender<Outcome>),
-    /// Whoever looks for what has become of the question.
+    /// Whoever looks whether the question is over.
     Wake(Waker),
+    /// Whoever asks how it has ended, once they have.
+    Asks(Option<Waker>),
+    /// The same, when it has.
+    Told(Outcome),
     /// Something to be done.
     Act(Box<dyn FnOnce(Outcome) + Send>),
 }
@@ -199,8 +203,15 @@ impl Waiter {
     pub(crate) fn hear(self, outcome: Outcome) {
         match self {
             Waiter::Tell(tell) => drop(tell.send(outcome)), // whoever asked may have gone
-            Waiter::Wake(waker) => waker.wake(),
             Waiter::Act(act) => act(outcome),
+            Waiter::Wake(_) | Waiter::Asks(_) | Waiter::Told(_) => self.wake(),
+        }
+    }
+
+    /// What has become of the question is to be looked for.
+    fn wake(self) {
+        if let Waiter::Wake(waker) | Waiter::Asks(Some(waker)) = self {
+            waker.wake();
         }
     }
 }
@@ -377,10 +388,7 @@ impl Node {
             self.act(&cell, Life::shut_down); // whom to tell is told at its end
         }
         self.peers.set_master(None);
-        let waiting = self.questions.close_all();
-        for waiter in waiting {
-            waiter.hear(Outcome::Lost);
-        }
+        self.questions.close_all();
         self.screen.settled().await;
         self.sockets.stop();
         System::current().stop();

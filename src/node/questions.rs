@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use slog::debug;
@@ -83,19 +83,62 @@ impl Questions {
         calls.close(number)
     }
 
-    /// What `take` takes out of each.
-    fn all(&self, mut take: impl FnMut(&mut Calls<Waiter>) -> Vec<Waiter>) -> Vec<Waiter> {
-        self.shards.iter().flat_map(|shard| take(&mut lock(&shard.0))).collect()
+    /// Ends those of each shard that `find` finds there.
+    fn end_all(
+        &self,
+        mut find: impl FnMut(&mut Calls<Waiter>) -> Vec<u64>,
+        outcome: impl Fn() -> Outcome,
+    ) {
+        for shard in &self.shards {
+            let mut calls = lock(&shard.0);
+            let found = find(&mut calls);
+            let ended =
+                found.into_iter().filter_map(|number| end(&mut calls, number, outcome()).ok());
+            let ended: Vec<Ended> = ended.collect();
+            drop(calls);
+            ended.into_iter().for_each(Ended::tell);
+        }
     }
 
-    /// Those that went over a connection that is lost.
-    pub(super) fn lost(&self, over: u64) -> Vec<Waiter> {
-        self.all(|calls| calls.lost(over))
+    /// Ends those that went over a connection that is lost.
+    pub(super) fn lost(&self, over: u64) {
+        self.end_all(|calls| calls.over(over), || Outcome::Lost);
     }
 
     /// All: the node ends.
-    pub(super) fn close_all(&self) -> Vec<Waiter> {
-        self.all(Calls::close_all)
+    pub(super) fn close_all(&self) {
+        for shard in &self.shards {
+            let open = lock(&shard.0).close_all();
+            open.into_iter().for_each(|waiter| waiter.hear(Outcome::Lost));
+        }
+    }
+}
+
+/// A question that is over: whoever is to hear of it, and what, unless that is kept where they look. To be told out of
+/// the lock.
+struct Ended(Waiter, Option<Outcome>);
+
+impl Ended {
+    fn tell(self) {
+        match self {
+            Ended(waiter, Some(outcome)) => waiter.hear(outcome),
+            Ended(waiter, None) => waiter.wake(),
+        }
+    }
+}
+
+/// Ends a question. Gives its end back if nobody waits for that any more.
+fn end(calls: &mut Calls<Waiter>, number: u64, outcome: Outcome) -> Result<Ended, Outcome> {
+    match calls.waiter(number) {
+        None | Some(Waiter::Told(_)) => Err(outcome),
+        Some(Waiter::Asks(_)) => {
+            let waiter = calls.settle(number, Waiter::Told(outcome));
+            Ok(Ended(waiter.unwrap_or(Waiter::Asks(None)), None))
+        }
+        Some(_) => match calls.close(number) {
+            Some(waiter) => Ok(Ended(waiter, Some(outcome))),
+            None => Err(outcome),
+        },
     }
 }
 
@@ -126,7 +169,16 @@ impl Node {
         within: Duration,
         waiter: Waiter,
     ) -> u64 {
-        let deadline = self.deadline_in(within);
+        self.open_question_until(link, self.deadline_in(within), waiter)
+    }
+
+    /// The same, with its deadline.
+    pub(crate) fn open_question_until(
+        &self,
+        link: Option<&Link>,
+        deadline: Duration,
+        waiter: Waiter,
+    ) -> u64 {
         let (question, refused) = self.questions.open(link.map(|link| link.id), deadline, waiter);
         if let Some(waiter) = refused {
             waiter.hear(Outcome::Lost);
@@ -135,10 +187,34 @@ impl Node {
     }
 
     pub(crate) fn close_question(self: &Arc<Self>, question: u64, outcome: Outcome) {
-        match self.questions.close(question) {
-            Some(waiter) => waiter.hear(outcome),
-            None => self.orphaned(outcome),
+        let (mut calls, number) = self.questions.of(question);
+        let ended = end(&mut calls, number, outcome);
+        drop(calls);
+        match ended {
+            Ok(ended) => ended.tell(),
+            Err(outcome) => self.orphaned(outcome),
         }
+    }
+
+    /// How a question has ended whose waiter [asks](Waiter::Asks), which is closed then; if it has not, this waker is woken when it
+    /// has. None: it was closed otherwise.
+    pub(crate) fn poll_question(&self, question: u64, waker: &Waker) -> Poll<Option<Outcome>> {
+        let (mut calls, number) = self.questions.of(question);
+        let before = match calls.waiter(number) {
+            Some(Waiter::Asks(before)) => {
+                if before.as_ref().is_some_and(|before| before.will_wake(waker)) {
+                    return Poll::Pending;
+                }
+                before.replace(waker.clone())
+            }
+            _ => match calls.close(number) {
+                Some(Waiter::Told(outcome)) => return Poll::Ready(Some(outcome)),
+                _ => return Poll::Ready(None),
+            },
+        };
+        drop(calls);
+        drop(before); // out of the lock
+        Poll::Pending
     }
 
     /// Nobody waits for this answer any more.
@@ -157,9 +233,9 @@ impl Node {
         true
     }
 
-    /// Waits this long, from now, for the answer.
-    pub(crate) fn set_deadline(&self, question: u64, within: Duration) {
-        self.questions.set_deadline(question, self.deadline_in(within));
+    /// Waits until then for the answer.
+    pub(crate) fn set_deadline(&self, question: u64, deadline: Duration) {
+        self.questions.set_deadline(question, deadline);
     }
 
     /// The time so long from now, on the clock of deadlines.
@@ -188,10 +264,7 @@ impl Node {
                 None => self.questions.sooner.notified().await,
             }
             let now = self.now();
-            let expired = self.questions.all(|calls| calls.expire(now));
-            for waiter in expired {
-                waiter.hear(Outcome::TimedOut);
-            }
+            self.questions.end_all(|calls| calls.due(now), || Outcome::TimedOut);
         }
     }
 

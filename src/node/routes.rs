@@ -128,10 +128,7 @@ impl Node {
                 warn!(self.log, "not connected"; "peer" => %link.peer, "reason" => why.to_owned())
             }
         }
-        let lost = self.questions.lost(link.id);
-        for waiter in lost {
-            waiter.hear(Outcome::Lost);
-        }
+        self.questions.lost(link.id);
         if let Some(hands) = self.hands.get() {
             hands.keeper.do_send(LinkLost { link: link.clone() });
         }

@@ -158,7 +158,8 @@ impl Begun<'_> {
             match *int {
                 small @ 0..=0x7F => self.out.own.push(small as u8),
                 long => {
-                    rmp::encode::write_uint(&mut self.out.own, long).expect("a Vec takes all bytes");
+                    rmp::encode::write_uint(&mut self.out.own, long)
+                        .expect("a Vec takes all bytes");
                 }
             }
         }
