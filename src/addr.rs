@@ -193,8 +193,8 @@ where
     };
     let push =
         |link: &Arc<Link>| link.push(life, current_number(), head, |out| encode(&message, out));
-    let pushed = node.with_link_to(to.node(), push).unwrap_or(Err(PushError::Lost));
-    pushed.map_err(|why| SendError::not_put(pid_of(to), why))
+    let pushed = node.with_link_to(to.node(), push).unwrap_or_else(|_| Err(PushError::Lost.into()));
+    pushed.map_err(|why| SendError::not_put(pid_of(to), *why))
 }
 
 /// Waits until a message to an actor or function process can go on its way at once.
@@ -263,7 +263,7 @@ fn ask_there<R>(
         let head = Head::Request { to: to.number(), kind: tag, question };
         match link.push(Some(to.incarnation()), current_number(), head, write) {
             Ok(()) => request,
-            Err(why) => Request::failed(SendError::not_put(to, why)), // and the request closes the question
+            Err(why) => Request::failed(SendError::not_put(to, *why)), // and the request closes the question
         }
     };
     let no_way = |_| Request::failed(SendError::not_put(to, PushError::Lost));

@@ -72,7 +72,7 @@ impl Batch {
     }
 
     /// Takes out the next message.
-    #[inline]
+    #[inline(always)] // what it returns is long for a register
     pub(crate) fn next(&mut self) -> Option<Mail> {
         let frames = &self.frames[self.at..];
         let Ok(Cut::Whole(bytes)) = cut(frames, usize::MAX) else { return None };

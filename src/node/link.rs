@@ -157,13 +157,15 @@ impl Link {
     /// Puts a message for an actor of this life of the peer on its way; an answer is for whichever life
     /// asked. `kind` in the head is the type's tag. `from` is the number of who sends it. The actor that sends over
     /// a full link, or to one that has enough, rests after its turn; far too much of it holds its thread.
+    ///
+    /// What may go wrong is boxed: nearly always nothing does, and that is in a register then.
     pub(crate) fn push(
         self: &Arc<Self>,
         life: Option<Incarnation>,
         from: u64,
         head: Head<'_>,
         payload: impl FnOnce(&mut Draft) -> Result<(), rmp_serde::encode::Error>,
-    ) -> Result<(), PushError> {
+    ) -> Result<(), Box<PushError>> {
         let max = self.frame_bytes_max;
         let (to, tag) = match head {
             Head::Message { to, kind } | Head::Request { to, kind, .. } => (Some(to), Some(kind)),
@@ -174,7 +176,8 @@ impl Link {
             frame(out, max, head.of_kind(number), payload)
                 .map_err(PushError::Encode)?
                 .map_err(|long| PushError::TooLong(long, max))
-        })?;
+        });
+        let put = put.map_err(Box::new)?;
         let Some(Full { bytes, gate }) = put else { return Ok(()) };
         let cell = current();
         if let Some(cell) = &cell {

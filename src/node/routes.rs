@@ -1,6 +1,6 @@
 //! Connections from the node's side: found or made, brought up, lost.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -48,15 +48,23 @@ impl Node {
     ) -> Result<R, Nowhere> {
         // Where another node has taken the place of one that has ended, all connections of that are lost.
         let me = Arc::as_ptr(self).addr();
+        let is_it = |of: &usize, link: &Link| *of == me && link.peer == peer && !link.is_lost();
+        let mut act = Some(act);
+        let mut act = |link: &Arc<Link>| act.take().map(|act| act(link));
         // The thread's locals may be gone when it ends.
-        let known = LAST.try_with(Cell::take).ok().flatten();
-        let known = known.filter(|(of, link)| *of == me && link.peer == peer && !link.is_lost());
-        let link = match known {
-            Some((_, link)) => link,
-            None => self.link_to(peer)?,
-        };
-        let result = act(&link);
-        let _ = LAST.try_with(|last| last.set(Some((me, link))));
+        let done = LAST.try_with(|last| match last.try_borrow().as_deref() {
+            Ok(Some((of, link))) if is_it(of, link) => act(link),
+            _ => None,
+        });
+        if let Ok(Some(result)) = done {
+            return Ok(result);
+        }
+        let link = self.link_to(peer)?;
+        let result = act(&link).expect("it was not done above");
+        let _ = LAST.try_with(|last| {
+            let before = last.try_borrow_mut().map(|mut last| last.replace((me, link)));
+            drop(before); // which may be the last of a connection
+        });
         Ok(result)
     }
 
@@ -232,5 +240,5 @@ impl Node {
 
 thread_local! {
     /// The connection that this thread used last, and whose it is.
-    static LAST: Cell<Option<(usize, Arc<Link>)>> = const { Cell::new(None) };
+    static LAST: RefCell<Option<(usize, Arc<Link>)>> = const { RefCell::new(None) };
 }
