@@ -293,8 +293,6 @@ enum State<R> {
     Numbered {
         node: Arc<Node>,
         question: u64,
-        /// Its deadline.
-        at: Duration,
     },
     /// An actor of this node was asked, whose handler answers at once.
     Here(Here<R>),
@@ -320,13 +318,10 @@ impl<R> Request<R> {
     pub fn within(mut self, within: Duration) -> Request<R> {
         self.within = within;
         match &mut self.state {
-            State::Numbered { node, question, at } => {
-                *at = node.deadline_in(within);
-                node.set_deadline(*question, *at);
-            }
+            State::Numbered { node, question } => node.set_deadline(*question, within),
             State::Here(Here { cell, deadline: Some((question, at)), .. }) => {
                 *at = cell.node.deadline_in(within);
-                cell.node.set_deadline(*question, *at);
+                cell.node.set_deadline(*question, within);
             }
             State::Here(_) | State::Failed(_) | State::Over => {}
         }
@@ -336,9 +331,8 @@ impl<R> Request<R> {
     /// A question that is about to be put over `link`, or to this node itself.
     fn open(node: &Arc<Node>, link: Option<&Link>, to: Pid) -> Request<R> {
         let within = node.config.times.call;
-        let at = node.deadline_in(within);
-        let question = node.open_question_until(link, at, Waiter::Asks(None));
-        Request { to, within, state: State::Numbered { node: node.clone(), question, at } }
+        let question = node.open_question(link, within, Waiter::Asks(None));
+        Request { to, within, state: State::Numbered { node: node.clone(), question } }
     }
 
     pub(crate) fn failed(why: SendError) -> Request<R> {
@@ -433,12 +427,11 @@ impl<R: DeserializeOwned> Future for Request<R> {
                 };
                 return Poll::Ready(Err(why));
             }
-            State::Numbered { node, question, at } => {
+            State::Numbered { node, question } => {
                 let Poll::Ready(outcome) = node.poll_question(*question, cx.waker()) else {
                     return Poll::Pending;
                 };
-                let closed = || if node.now() < *at { Outcome::Lost } else { Outcome::TimedOut };
-                let ended = match outcome.unwrap_or_else(closed) {
+                let ended = match outcome.unwrap_or(Outcome::Lost) {
                     Outcome::Reply(bytes) => decode_at(node, &bytes)
                         .map_err(|why| SendError::Undecodable { pid: this.to, why }),
                     outcome => Err(this.no_answer(outcome)),

@@ -126,15 +126,14 @@ impl<T> Calls<T> {
         lost
     }
 
-    /// Takes all waiters, and takes no more questions: the node ends.
-    pub(crate) fn close_all(&mut self) -> Vec<T> {
+    /// All questions, the oldest first; there will be no more: the node ends. The caller closes or settles each.
+    pub(crate) fn close_all(&mut self) -> Vec<u64> {
         self.closed = true;
-        self.open = 0;
         self.notes = BinaryHeap::new();
-        let mut open: Vec<Open<T>> =
-            std::mem::take(&mut self.places).into_iter().flatten().collect();
-        open.sort_unstable_by_key(|open| open.number);
-        open.into_iter().map(|open| open.waiter).collect()
+        let open = self.places.iter().flatten().filter(|open| !open.settled);
+        let mut open: Vec<u64> = open.map(|open| open.number).collect();
+        open.sort_unstable();
+        open
     }
 
     /// The earliest deadline.
@@ -321,9 +320,13 @@ mod tests {
                 prop_assert_eq!(calls.next_deadline(), next);
             }
             prop_assert!(calls.notes.len() <= 2 * calls.open + NOTES_SPARE + 1);
-            let left = calls.close_all();
-            prop_assert_eq!(left.iter().filter(|left| **left == SETTLED).count(), settled.len());
-            ended.extend(left.into_iter().filter(|left| *left != SETTLED));
+            for question in calls.close_all() {
+                ended.extend(calls.close(question));
+            }
+            for question in settled {
+                prop_assert_eq!(calls.close(question), Some(SETTLED), "what has become of it stays");
+            }
+            prop_assert_eq!(calls.open, 0);
             let late = calls.open(None, now, opened.len());
             prop_assert_eq!(late.1, Some(opened.len()), "CA-2");
             ended.sort_unstable();

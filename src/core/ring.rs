@@ -11,6 +11,37 @@ pub(crate) struct Ring {
     bytes: usize,
 }
 
+/// What a writer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// It does not wait.
+    Nothing,
+    /// Half of the ring: so that the reader does not run dry, nor the two take turns at each byte.
+    Room,
+    /// Nearly all of it: what it has to write is long, and is not to be in the way of others.
+    MuchRoom,
+}
+
+impl Wanted {
+    /// As the other side is told.
+    pub(crate) const fn number(self) -> u64 {
+        match self {
+            Wanted::Nothing => 0,
+            Wanted::Room => 1,
+            Wanted::MuchRoom => 2,
+        }
+    }
+
+    /// What a number says; those that are none are the most that can be meant.
+    pub(crate) const fn of(number: u64) -> Wanted {
+        match number {
+            0 => Wanted::Nothing,
+            1 => Wanted::Room,
+            _ => Wanted::MuchRoom,
+        }
+    }
+}
+
 /// One side has counted what cannot be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the counts of the shared memory contradict each other")]
@@ -43,10 +74,13 @@ impl Ring {
         Ok(self.bytes - self.unread(written, read)?)
     }
 
-    /// Whether a writer that waits is to go on: so late that what it writes is not in the way of others, and so early that
-    /// the reader does not run dry.
-    pub(crate) fn is_much(self, room: usize) -> bool {
-        room >= self.bytes - self.bytes / 16
+    /// Whether a writer that waits is to go on.
+    pub(crate) fn is_enough(self, room: usize, wanted: Wanted) -> bool {
+        match wanted {
+            Wanted::Nothing => false,
+            Wanted::Room => room >= self.bytes / 2,
+            Wanted::MuchRoom => room >= self.bytes - self.bytes / 16,
+        }
     }
 
     /// Where the byte after so many lies, and those after it that follow in one piece, up to `most`.
@@ -116,6 +150,11 @@ mod tests {
         assert_eq!(ring.unread(33, 0), Err(Nonsense));
         assert_eq!(ring.unread(0, 1), Err(Nonsense));
         assert_eq!(ring.room(7, 7), Ok(32));
-        assert!(ring.is_much(32) && ring.is_much(30) && !ring.is_much(29));
+        let least = |wanted| (0..=32).find(|room| ring.is_enough(*room, wanted));
+        assert_eq!(least(Wanted::Nothing), None);
+        assert_eq!((least(Wanted::Room), least(Wanted::MuchRoom)), (Some(16), Some(30)));
+        for wanted in [Wanted::Nothing, Wanted::Room, Wanted::MuchRoom] {
+            assert_eq!(Wanted::of(wanted.number()), wanted);
+        }
     }
 }

@@ -74,6 +74,8 @@ struct Out {
     writing: bool,
     /// The tasks that rest until the writer has taken the data.
     resting: Vec<Waker>,
+    /// How much it has taken since they were woken.
+    taken: usize,
     /// The mailboxes of the peer that have enough, by the number of their actor.
     gates: HashMap<u64, Arc<Gate>>,
 }
@@ -139,6 +141,7 @@ impl Link {
                 kinds: Kinds::default(),
                 writing: false,
                 resting: Vec::new(),
+                taken: 0,
                 gates: HashMap::new(),
             }),
             written: Notify::new(),
@@ -464,7 +467,14 @@ impl Link {
         if of_long > 0 {
             out.lane.take(&mut outgoing.long, of_long);
         }
-        let resting = if out.is_full() { Vec::new() } else { std::mem::take(&mut out.resting) };
+        out.taken += outgoing.parts().map(<[u8]>::len).sum::<usize>();
+        // Also while it is still full: who holds their thread goes on for as long as it is taken at all.
+        let resting = if out.is_full() && out.taken < GOOD_WRITE_BYTES {
+            Vec::new()
+        } else {
+            out.taken = 0;
+            std::mem::take(&mut out.resting)
+        };
         drop(out);
         for waker in resting {
             waker.wake();

@@ -15,20 +15,23 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, fstat,
     ftruncate, memfd_create,
 };
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
 };
 
-use crate::core::ring::{Nonsense, Ring};
+use rustix::process::{Resource, getrlimit};
+
+use crate::core::ring::{Nonsense, Ring, Wanted};
 
 /// The memory of one connection, as one of its two nodes sees it.
 pub(crate) struct Memory {
@@ -37,8 +40,8 @@ pub(crate) struct Memory {
     /// How much this side has read, and written. What the other one says of that is not asked.
     read: Line<AtomicU64>,
     written: Line<AtomicU64>,
-    /// This side waits for room.
-    waits_for_room: AtomicBool,
+    /// What this side waits for, as a number.
+    wanted: AtomicU64,
 }
 
 /// Which of the two it is.
@@ -63,8 +66,8 @@ struct Head {
 struct Way {
     written: Line<AtomicU64>,
     read: Line<AtomicU64>,
-    /// Not 0: who writes has found no room.
-    full: Line<AtomicU64>,
+    /// What who writes waits for.
+    wanted: Line<AtomicU64>,
 }
 
 /// What has a cache line for itself, and the one that is fetched with it.
@@ -129,6 +132,10 @@ impl Memory {
     }
 
     fn make() -> io::Result<(Box<Memory>, OwnedFd)> {
+        // Past that limit there is a signal, not an error.
+        if getrlimit(Resource::Fsize).current.is_some_and(|bytes| bytes < MAP_BYTES as u64) {
+            return Err(Errno::FBIG.into());
+        }
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         // Older kernels do not know of the seal against being executed, newer ones may insist on it.
         let fd = memfd_create("pspawn", flags | MemfdFlags::NOEXEC_SEAL)
@@ -156,8 +163,8 @@ impl Memory {
         let map = unsafe { mmap(ptr::null_mut(), MAP_BYTES, access, MapFlags::SHARED, fd, 0) }?;
         let map = NonNull::new(map.cast()).expect("the kernel maps nothing at 0");
         let (read, written) = (Line::default(), Line::default());
-        let waits_for_room = AtomicBool::new(false);
-        Ok(Box::new(Memory { map, side, read, written, waits_for_room }))
+        let wanted = AtomicU64::new(Wanted::Nothing.number());
+        Ok(Box::new(Memory { map, side, read, written, wanted }))
     }
 
     /// Its two ends. There may be one of each.
@@ -174,32 +181,57 @@ impl Memory {
 
     /// Whether so little is on its way that it does no harm to write something long.
     pub(super) fn has_much_room(&self) -> bool {
+        self.has(Wanted::MuchRoom)
+    }
+
+    fn has(&self, wanted: Wanted) -> bool {
         let written = self.written.0.load(Ordering::Relaxed);
         let read = self.way_out().read.0.load(Ordering::Acquire);
         // Nonsense is found by whoever writes.
-        RING.room(written, read).is_ok_and(|room| RING.is_much(room))
+        RING.room(written, read).is_ok_and(|room| RING.is_enough(room, wanted))
     }
 
-    /// Notes that this side waits for that. If this is false it need not.
-    pub(super) fn waits_for_room(&self) -> bool {
-        self.waits_for_room.store(true, Ordering::Relaxed);
-        self.way_out().full.0.store(1, Ordering::Relaxed);
+    /// Notes that this side waits for [much room](Memory::has_much_room). If this is false it need not.
+    pub(super) fn waits_for_much_room(&self) -> bool {
+        self.waits_for(Wanted::MuchRoom)
+    }
+
+    fn waits_for(&self, wanted: Wanted) -> bool {
+        self.wanted.store(wanted.number(), Ordering::Relaxed);
+        self.way_out().wanted.0.store(wanted.number(), Ordering::Relaxed);
         fence(Ordering::SeqCst); // SM-1
-        !self.has_room_again()
+        !self.has(wanted)
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted::of(self.wanted.load(Ordering::Relaxed))
     }
 
     /// Whether a writer waits for room.
     pub(super) fn is_waiting(&self) -> bool {
-        self.waits_for_room.load(Ordering::Relaxed)
+        self.wanted() != Wanted::Nothing
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn waits_no_more(&self) {
+        self.wanted.store(Wanted::Nothing.number(), Ordering::Relaxed);
+    }
+
+    /// How much the other side says that it has read.
+    pub(super) fn read_there(&self) -> u64 {
+        self.way_out().read.0.load(Ordering::Relaxed)
     }
 
     /// Whether it may go on.
     pub(super) fn has_room_again(&self) -> bool {
-        self.is_waiting() && self.has_much_room()
+        self.has(self.wanted())
     }
 
     /// This node's threads are about to sleep. If this is true there is something to do instead.
+    ///
+    /// What it waits for is said once more: the reader may have reset that when it saw room which is taken by now.
     pub(super) fn sleep(&self) -> bool {
+        self.way_out().wanted.0.store(self.wanted.load(Ordering::Relaxed), Ordering::Relaxed);
         self.asleep(self.side).store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst); // SM-1
         self.has_come() || self.has_room_again()
@@ -214,8 +246,11 @@ impl Memory {
     fn ring_if_asleep(&self, socket: BorrowedFd<'_>) {
         let asleep = self.asleep(self.side.other());
         if asleep.load(Ordering::Relaxed) != 0 && asleep.swap(0, Ordering::Relaxed) != 0 {
-            // Full of bells it rings already; and one that is gone needs none.
-            let _ = send(socket, &[BELL], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            // Full of bells it rings already, and one that is gone needs none.
+            let rung = send(socket, &[BELL], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            if let Err(Errno::NOMEM | Errno::NOBUFS) = rung {
+                asleep.store(1, Ordering::Relaxed); // the next one to write rings it
+            }
         }
     }
 
@@ -298,9 +333,10 @@ impl Reader {
         }
         if left < most {
             fence(Ordering::SeqCst); // SM-1
-            if way.full.0.load(Ordering::Relaxed) != 0 {
+            let wanted = Wanted::of(way.wanted.0.load(Ordering::Relaxed));
+            if wanted != Wanted::Nothing {
                 let room = RING.room(way.written.0.load(Ordering::Relaxed), read)?;
-                if RING.is_much(room) && way.full.0.swap(0, Ordering::Relaxed) != 0 {
+                if RING.is_enough(room, wanted) && way.wanted.0.swap(0, Ordering::Relaxed) != 0 {
                     memory.ring_if_asleep(socket);
                 }
             }
@@ -311,7 +347,7 @@ impl Reader {
 
 impl Writer {
     /// Writes as much as there is room for; how much that was. Nothing: it is full, and whoever looks after the node's sockets
-    /// hears when there is much room again. The bell is rung on this socket.
+    /// hears when half of it is free. The bell is rung on this socket.
     ///
     /// # Errors
     /// The other side counts wrong.
@@ -326,7 +362,7 @@ impl Writer {
         let mut written = start;
         let mut parts = parts.iter().map(|part| &part[..]);
         let mut rest = parts.next().unwrap_or_default();
-        memory.waits_for_room.store(false, Ordering::Relaxed);
+        memory.waits_no_more();
         loop {
             if rest.is_empty() {
                 match parts.next() {
@@ -341,10 +377,10 @@ impl Writer {
                 if written != start {
                     break;
                 }
-                if memory.waits_for_room() {
+                if memory.waits_for(Wanted::Room) {
                     return Ok(0);
                 }
-                memory.waits_for_room.store(false, Ordering::Relaxed);
+                memory.waits_no_more();
                 continue;
             }
             // SAFETY: the piece lies in the ring, where there is room: nobody reads there before it counts as written.
@@ -363,23 +399,20 @@ impl Writer {
     }
 }
 
-/// `PSPAWN_SHARED_MEMORY=0` leaves everything to the sockets: for who wants to see what is said, or has no memory to spare.
+/// `PSPAWN_SHARED_MEMORY=0`, where it is who dials that has it, leaves everything to the sockets: for who wants to see what is
+/// said, or has no memory to spare.
 fn is_wanted() -> bool {
     static IS_WANTED: OnceLock<bool> = OnceLock::new();
     *IS_WANTED.get_or_init(|| std::env::var_os("PSPAWN_SHARED_MEMORY").is_none_or(|set| set != "0"))
 }
 
-/// Takes the bells off this socket; whether the other end is gone.
+/// Takes bells off this socket; whether the other end is gone.
 pub(super) fn hush(socket: impl AsFd) -> bool {
     let mut bells = [0; 64];
-    loop {
-        match recv(&socket, &mut bells[..], RecvFlags::DONTWAIT) {
-            Ok((0, _)) => return true,
-            Ok((read, _)) if read < bells.len() => return false,
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::AGAIN) => return false,
-            Err(_) => return true,
-        }
+    match recv(&socket, &mut bells[..], RecvFlags::DONTWAIT) {
+        Ok((read, _)) => read == 0,
+        Err(Errno::INTR | Errno::AGAIN) => false,
+        Err(_) => true,
     }
 }
 

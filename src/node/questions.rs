@@ -107,10 +107,7 @@ impl Questions {
 
     /// All: the node ends.
     pub(super) fn close_all(&self) {
-        for shard in &self.shards {
-            let open = lock(&shard.0).close_all();
-            open.into_iter().for_each(|waiter| waiter.hear(Outcome::Lost));
-        }
+        self.end_all(Calls::close_all, || Outcome::Lost);
     }
 }
 
@@ -169,16 +166,7 @@ impl Node {
         within: Duration,
         waiter: Waiter,
     ) -> u64 {
-        self.open_question_until(link, self.deadline_in(within), waiter)
-    }
-
-    /// The same, with its deadline.
-    pub(crate) fn open_question_until(
-        &self,
-        link: Option<&Link>,
-        deadline: Duration,
-        waiter: Waiter,
-    ) -> u64 {
+        let deadline = self.deadline_in(within);
         let (question, refused) = self.questions.open(link.map(|link| link.id), deadline, waiter);
         if let Some(waiter) = refused {
             waiter.hear(Outcome::Lost);
@@ -197,7 +185,7 @@ impl Node {
     }
 
     /// How a question has ended whose waiter [asks](Waiter::Asks), which is closed then; if it has not, this waker is woken when it
-    /// has. None: it was closed otherwise.
+    /// has. None: it could not be asked any more.
     pub(crate) fn poll_question(&self, question: u64, waker: &Waker) -> Poll<Option<Outcome>> {
         let (mut calls, number) = self.questions.of(question);
         let before = match calls.waiter(number) {
@@ -233,9 +221,9 @@ impl Node {
         true
     }
 
-    /// Waits until then for the answer.
-    pub(crate) fn set_deadline(&self, question: u64, deadline: Duration) {
-        self.questions.set_deadline(question, deadline);
+    /// Waits this long, from now, for the answer.
+    pub(crate) fn set_deadline(&self, question: u64, within: Duration) {
+        self.questions.set_deadline(question, self.deadline_in(within));
     }
 
     /// The time so long from now, on the clock of deadlines.

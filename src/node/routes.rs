@@ -46,9 +46,9 @@ impl Node {
         peer: NodeName,
         act: impl FnOnce(&Arc<Link>) -> R,
     ) -> Result<R, Nowhere> {
-        // Where another node has taken the place of one that has ended, all connections of that are lost.
-        let me = Arc::as_ptr(self).addr();
-        let is_it = |of: &usize, link: &Link| *of == me && link.peer == peer && !link.is_lost();
+        // Another node may take the place of one that has ended, but not its life, too.
+        let me = (Arc::as_ptr(self).addr(), self.incarnation);
+        let is_it = |of: &Life, link: &Link| *of == me && link.peer == peer && !link.is_lost();
         let mut act = Some(act);
         let mut act = |link: &Arc<Link>| act.take().map(|act| act(link));
         // The thread's locals may be gone when it ends.
@@ -238,7 +238,10 @@ impl Node {
     }
 }
 
+/// A node in this OS process: where it is, and which life of it.
+type Life = (usize, Incarnation);
+
 thread_local! {
     /// The connection that this thread used last, and whose it is.
-    static LAST: RefCell<Option<(usize, Arc<Link>)>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<(Life, Arc<Link>)>> = const { RefCell::new(None) };
 }

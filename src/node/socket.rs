@@ -47,6 +47,8 @@ pub(crate) struct Socket {
     is_amid: AtomicBool,
     /// Since when it takes nothing, in milliseconds of the node's clock; 0 if it does.
     stalled: AtomicU64,
+    /// How much the other end had read then, of what goes through memory.
+    read_then: AtomicU64,
 }
 
 struct Reading {
@@ -68,6 +70,8 @@ struct Writing {
     full: bool,
     /// It takes short frames only for now; the memory shows when that is over.
     no_long: bool,
+    /// So much of short frames was written since the last long one had its turn.
+    short: usize,
 }
 
 /// Why a read brought no more than it did.
@@ -105,6 +109,7 @@ impl Socket {
             is_over: AtomicBool::new(false),
             is_amid: AtomicBool::new(false),
             stalled: AtomicU64::new(0),
+            read_then: AtomicU64::new(0),
         };
         (socket, ended)
     }
@@ -132,7 +137,8 @@ impl Socket {
 
     /// Reads and writes what can be through memory.
     pub(super) fn look(&self, sockets: &Sockets) -> Seen {
-        let Some(memory) = &self.memory else { return Seen::Nothing };
+        let memory = self.memory.as_ref().filter(|_| !self.is_over.load(Ordering::Relaxed));
+        let Some(memory) = memory else { return Seen::Nothing };
         let mut seen = Seen::Nothing;
         if memory.has_room_again() {
             self.flush(sockets);
@@ -146,8 +152,8 @@ impl Socket {
 
     /// The rest of something long is on its way, in or out.
     pub(super) fn is_amid(&self) -> bool {
-        self.is_amid.load(Ordering::Relaxed)
-            || self.memory.as_ref().is_some_and(|memory| memory.is_waiting())
+        let waits = || self.memory.as_ref().is_some_and(|memory| memory.is_waiting());
+        !self.is_over.load(Ordering::Relaxed) && (self.is_amid.load(Ordering::Relaxed) || waits())
     }
 
     /// All threads of the node are about to sleep. If this is true there is something to do instead.
@@ -324,7 +330,7 @@ impl Socket {
 
     fn write(&self, writing: &mut Writing, sockets: &Sockets) {
         loop {
-            let Writing { outgoing, to, done, full, no_long } = writing;
+            let Writing { outgoing, to, done, full, no_long, short } = writing;
             let (mut parts, mut count) = ([IoSlice::new(&[]); PARTS_MAX], 0);
             let mut skip = *done;
             for part in outgoing.parts() {
@@ -341,15 +347,23 @@ impl Socket {
                 *done = 0;
                 let of_long = match &self.memory {
                     None => GOOD_WRITE_BYTES,
-                    Some(memory) if memory.has_much_room() => PIECE_BYTES,
+                    Some(memory) if memory.has_much_room() || *short > SHORT_BYTES_MAX => {
+                        PIECE_BYTES
+                    }
                     Some(_) => 0,
                 };
                 *no_long = false;
                 match self.link.take_waiting(outgoing, of_long) {
-                    Taken::Some => {}
-                    Taken::Nothing => return,
+                    Taken::Some if of_long == 0 => {
+                        *short += outgoing.parts().map(<[u8]>::len).sum::<usize>();
+                    }
+                    Taken::Some => *short = 0,
+                    Taken::Nothing => {
+                        self.memory.iter().for_each(|memory| memory.waits_no_more());
+                        return;
+                    }
                     Taken::OnlyLong => {
-                        if self.memory.as_ref().is_some_and(|memory| memory.waits_for_room()) {
+                        if self.memory.as_ref().is_some_and(|memory| memory.waits_for_much_room()) {
                             *no_long = true;
                             self.stalls();
                             return;
@@ -362,7 +376,7 @@ impl Socket {
                 Ok(written) => {
                     *done += written;
                     *full = false;
-                    self.stalled.store(0, Ordering::Relaxed);
+                    self.goes_on();
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
@@ -381,9 +395,27 @@ impl Socket {
 
     /// It takes nothing now; if it did before, it has stalled since.
     fn stalls(&self) {
+        self.goes_on_if_read();
         let now = u64::try_from(self.node.now().as_millis()).unwrap_or(u64::MAX);
         let (from, relaxed) = (0, Ordering::Relaxed);
         let _ = self.stalled.compare_exchange(from, now.max(1), relaxed, relaxed);
+    }
+
+    /// It has taken something: memory takes what is short also if nobody reads there.
+    fn goes_on(&self) {
+        match self.memory {
+            None => self.stalled.store(0, Ordering::Relaxed),
+            Some(_) => self.goes_on_if_read(),
+        }
+    }
+
+    fn goes_on_if_read(&self) {
+        if let Some(memory) = &self.memory {
+            let read = memory.read_there();
+            if self.read_then.swap(read, Ordering::Relaxed) != read {
+                self.stalled.store(0, Ordering::Relaxed);
+            }
+        }
     }
 
     fn send(&self, to: &mut Option<Writer>, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
@@ -415,6 +447,8 @@ impl Socket {
 const CLOSED: &str = "the connection was closed";
 /// Of long frames, so much goes into memory at once: a question that comes meanwhile waits for no more.
 const PIECE_BYTES: usize = 8 << 10;
+/// One of them has its turn after so much of short ones, however much is on its way.
+const SHORT_BYTES_MAX: usize = 64 << 10;
 /// So many parts are written at once.
 const PARTS_MAX: usize = 16;
 /// So much is read of one socket before the others have a turn.

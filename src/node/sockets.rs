@@ -40,6 +40,8 @@ pub(crate) struct Sockets {
     next: AtomicU64,
     /// How often somebody has looked.
     looks: AtomicU64,
+    /// How often the watcher has gone on with something long.
+    turns: AtomicU64,
     /// How often the watcher was asked to stay awake.
     asked: AtomicU64,
     /// A thread looks for as long as it has patience: one is enough.
@@ -86,6 +88,7 @@ impl Sockets {
             any_far: AtomicBool::new(false),
             next: AtomicU64::new(ALARM + 1),
             looks: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             looking: AtomicBool::new(false),
             left: AtomicBool::new(false),
@@ -182,7 +185,13 @@ impl Sockets {
         while near.iter().any(|socket| socket.is_amid()) && Moment::now().since(start) < PATIENCE {
             let seen = self.look_near();
             if seen != Seen::Nothing {
-                return seen;
+                // All others have their turn, too.
+                let turns = self.turns.fetch_add(1, Ordering::Relaxed);
+                if !self.any_far.load(Ordering::Relaxed) && !turns.is_multiple_of(LOOKS_A_KERNEL) {
+                    return seen;
+                }
+                let said = self.ask_kernel::<EVENTS_OF_A_WAIT>(Some(&NO_TIME), |_| false);
+                return said.max(seen);
             }
             yield_now();
         }
@@ -347,6 +356,7 @@ impl Drop for Watched {
     fn drop(&mut self) {
         self.sockets.deaf_to(&self.socket);
         self.sockets.change(|all| drop(all.remove(&self.socket.key)));
+        self.sockets.ring(); // should the watcher sleep, it holds it
         // What was written is on its way.
         let _ = rustix::net::shutdown(self.socket.fd(), rustix::net::Shutdown::Both);
     }

@@ -138,18 +138,38 @@ fn the_bell_is_rung_for_those_that_sleep_and_once() {
 }
 
 #[test]
-fn who_waits_for_room_hears_of_it_once_there_is_much() {
+fn who_waits_for_room_hears_of_it_once_there_is_enough() {
     let (mut a, mut b) = pair();
     assert_eq!(a.write(&vec![0; RING_BYTES + 1]), RING_BYTES);
     assert!(!a.memory.sleep(), "it has not been refused yet: nobody waits");
     assert_eq!(a.write(b"x"), 0);
     assert!(!a.memory.sleep());
-    b.read(RING_BYTES - RING_BYTES / 16 - 1);
-    assert!(!a.has_rung() && !a.memory.has_room_again() && !a.memory.has_much_room());
+    b.read(RING_BYTES / 2 - 1);
+    assert!(!a.has_rung() && !a.memory.has_room_again());
+    b.read(1);
+    assert!(a.has_rung() && a.memory.has_room_again() && !a.memory.has_much_room());
+    hush(&a.socket);
+    // What is long waits for more.
+    assert!(a.memory.waits_for_much_room() && !a.memory.has_room_again());
+    assert!(!a.memory.sleep());
+    b.read(RING_BYTES * 7 / 16 - 1);
+    assert!(!a.has_rung() && !a.memory.has_room_again());
     b.read(1);
     assert!(a.has_rung() && a.memory.has_room_again() && a.memory.has_much_room());
     assert_eq!(a.write(b"x"), 1);
     assert!(!a.memory.has_room_again(), "nobody waits any more");
+}
+
+#[test]
+fn what_is_waited_for_is_said_once_more_before_sleep_sm1() {
+    let (mut a, mut b) = pair();
+    a.write(&[0; 100_000]);
+    assert!(a.memory.waits_for_much_room());
+    // The reader saw room that was taken when it said so.
+    b.memory.way_in().wanted.0.store(0, Ordering::Relaxed);
+    assert!(!a.memory.sleep());
+    b.read(100_000);
+    assert!(a.has_rung(), "SM-1");
 }
 
 #[test]
