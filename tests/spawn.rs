@@ -57,6 +57,19 @@ async fn a_call_ends_with_the_reason_of_its_function() {
     pool.stop().await;
 }
 
+// CA-1: what has become of a question stays until whoever asked looks.
+#[actix::test]
+async fn an_answer_that_has_come_is_there_also_after_the_end_of_its_node() {
+    let pool = TestPool::start(1).await;
+    let slave = pool.slaves().await[0];
+    let echo = pool.spawn_on::<Echo>(slave, "hello".into()).await.expect("it starts");
+    let first = echo.send(Say(1));
+    let second = echo.send(Say(2)).await;
+    assert_eq!(second, Ok("hello 2".to_owned()), "and the first answer came before it");
+    pool.stop().await;
+    assert_eq!(first.await, Ok("hello 1".to_owned()));
+}
+
 // P15: each choice counts as one use of its node, so that a pool goes round.
 #[actix::test]
 async fn placement_goes_round() {
