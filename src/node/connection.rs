@@ -504,7 +504,7 @@ async fn hear(stream: &mut ByteStream, read: &mut Vec<u8>) -> Result<Greeting, U
 async fn serve(upheld: Upheld, met: Met) {
     let Upheld { node, link } = &upheld;
     let Met { stream, read, them, ends } = met;
-    let via = stream.via;
+    let via = stream.via();
     link.set_via(via);
     info!(node.log, "node up"; "peer" => %them.node, "part" => ?them.part, "via" => %via);
     if them.part != Part::Hidden {

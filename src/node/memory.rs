@@ -1,6 +1,6 @@
 //! What carries a connection between two nodes of one host once they have greeted: two rings of bytes, one in each direction, in
-//! memory that both see. What one writes the other reads without a system call, and ten times as fast as a
-//! socket takes it.
+//! memory that both see. What one writes the other reads without a system call, and several times as
+//! fast as a socket takes it.
 //!
 //! The socket that they greeted over stays: its end is the end of the connection, and a byte on it is a bell that wakes a
 //! node whose threads all sleep. Who dialed makes the memory and sends its descriptor over that socket.
@@ -28,7 +28,6 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
 };
-
 use rustix::process::{Resource, getrlimit};
 
 use crate::core::ring::{Nonsense, Ring, Wanted};

@@ -196,18 +196,22 @@ impl Socket {
         let mut left = BYTES_AT_ONCE;
         loop {
             let Reading { incoming, from, .. } = reading;
-            let (is_piece, (read, stop)) = match incoming.rest_of_piece() {
-                Some((frame, wanted)) => (true, self.receive_all(from, frame, wanted)),
+            let (is_piece, into, wanted) = match incoming.rest_of_piece() {
+                Some((frame, wanted)) => (true, frame, wanted),
                 None => {
                     let room = incoming.room();
                     let wanted = room.capacity() - room.len();
-                    let (read, stop) = self.receive(from, room, wanted);
-                    if read == wanted {
-                        incoming.filled();
-                    }
-                    (false, (read, stop))
+                    (false, room, wanted)
                 }
             };
+            let (read, stop) = match from {
+                Some(from) => self.receive_through(from, into, wanted),
+                None if is_piece => self.receive_all(into, wanted),
+                None => self.receive(into, wanted),
+            };
+            if !is_piece && read == wanted {
+                incoming.filled();
+            }
             let passed_on = if read == 0 {
                 Ok(())
             } else if self.link.is_lost() {
@@ -232,15 +236,7 @@ impl Socket {
     }
 
     /// Reads so much behind what `into` holds, or what there is of it; how much that was, and why it was not all.
-    fn receive_all(
-        &self,
-        from: &mut Option<Reader>,
-        into: &mut Vec<u8>,
-        wanted: usize,
-    ) -> (usize, Option<Stop>) {
-        if let Some(from) = from {
-            return self.receive_through(from, into, wanted);
-        }
+    fn receive_all(&self, into: &mut Vec<u8>, wanted: usize) -> (usize, Option<Stop>) {
         let before = into.len();
         let end = (&self.fd).take(wanted as u64).read_to_end(into);
         let read = into.len() - before;
@@ -254,15 +250,7 @@ impl Socket {
     }
 
     /// The same at one go, into the room for it that `into` has.
-    fn receive(
-        &self,
-        from: &mut Option<Reader>,
-        into: &mut Vec<u8>,
-        room: usize,
-    ) -> (usize, Option<Stop>) {
-        if let Some(from) = from {
-            return self.receive_through(from, into, room);
-        }
+    fn receive(&self, into: &mut Vec<u8>, room: usize) -> (usize, Option<Stop>) {
         loop {
             return match recv(&self.fd, spare_capacity(into), RecvFlags::DONTWAIT) {
                 Ok((0, _)) => (0, Some(Stop::Over(CLOSED.to_owned()))),
@@ -274,6 +262,7 @@ impl Socket {
         }
     }
 
+    /// The same through memory.
     fn receive_through(
         &self,
         from: &mut Reader,

@@ -179,10 +179,9 @@ impl Sockets {
 
     /// The watcher's: sleeps until something comes, or the time is up.
     fn wait(&self, timeout: Option<&Timespec>) -> Seen {
-        let near = self.near();
         // What is amid something long goes on at once: a bell for each part of it would take ten times as long.
         let start = Moment::now();
-        while near.iter().any(|socket| socket.is_amid()) && Moment::now().since(start) < PATIENCE {
+        while self.is_amid() && Moment::now().since(start) < PATIENCE {
             let seen = self.look_near();
             if seen != Seen::Nothing {
                 // All others have their turn, too.
@@ -195,6 +194,7 @@ impl Sockets {
             }
             yield_now();
         }
+        let near = self.near();
         let any_come = near.iter().filter(|socket| socket.sleep()).count() > 0; // each is told
         let timeout = if any_come { Some(&NO_TIME) } else { timeout };
         let said = self.ask_kernel::<EVENTS_OF_A_WAIT>(timeout, |_| false);
@@ -325,7 +325,7 @@ impl Sockets {
         }
     }
 
-    /// The rest of something long is on its way, and has woken nobody yet.
+    /// The rest of something long is on its way.
     fn is_amid(&self) -> bool {
         self.near().iter().any(|socket| socket.is_amid())
     }

@@ -11,7 +11,7 @@ use crate::term::Via;
 
 /// A byte stream in both directions.
 pub(crate) struct ByteStream {
-    pub(crate) via: Via,
+    via: Via,
     carrier: Carrier,
 }
 
@@ -88,12 +88,19 @@ impl ByteStream {
         }
     }
 
+    /// What carries it at present.
+    pub(crate) fn via(&self) -> Via {
+        match self.carrier {
+            Carrier::Unix(_, Some(_)) => Via::Memory,
+            _ => self.via,
+        }
+    }
+
     /// The greeting is over, and this end has dialed: within a host, what follows goes through memory, if there is any to be
     /// had.
     pub(crate) async fn offer_memory(&mut self) -> io::Result<()> {
         if let Carrier::Unix(stream, memory) = &mut self.carrier {
             *memory = stream.async_io(Interest::WRITABLE, || Memory::offer(&*stream)).await?;
-            self.via = if memory.is_some() { Via::Memory } else { Via::Loopback };
         }
         Ok(())
     }
@@ -102,7 +109,6 @@ impl ByteStream {
     pub(crate) async fn accept_memory(&mut self) -> io::Result<()> {
         if let Carrier::Unix(stream, memory) = &mut self.carrier {
             *memory = stream.async_io(Interest::READABLE, || Memory::accept(&*stream)).await?;
-            self.via = if memory.is_some() { Via::Memory } else { Via::Loopback };
         }
         Ok(())
     }
