@@ -3,10 +3,15 @@
 mod support;
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
+use pspawn::PoolBuilder;
 use pspawn::prelude::*;
-use support::{DOORS, Done, Door, Order, OsPid, TestPool, Wish};
+use rustix::process::{
+    PidfdFlags, PidfdGetfdFlags, Signal, getpid, getppid, kill_process, pidfd_getfd, pidfd_open,
+};
+use support::{DEADLINE, DOORS, Done, Door, Order, OsPid, TestPool, Wish};
 
 // ---- N1 to N3: monitor_node ---------------------------------------------------------------------
 
@@ -186,6 +191,45 @@ async fn a_slave_that_is_cut_from_its_master_ends() {
     assert_eq!(pool.order(other, Order::NextNodeDown).await, Done::NodeDown(slaves[0]), "S6");
     assert_eq!(pool.connected(), [slaves[1]]);
     pool.stop().await;
+}
+
+// The kernel closes the sockets of an OS process that was killed last of all. Here they even outlast it, and its guard
+// says nothing either.
+#[actix::test]
+async fn a_slave_that_is_killed_is_lost_before_its_sockets_are_closed() {
+    let patient =
+        |builder: PoolBuilder| builder.heartbeat(Duration::from_millis(500), DEADLINE * 4);
+    let mut pool = TestPool::start_with(1, patient).await;
+    let slave = pool.slaves().await[0];
+    let guard = pool.call_on::<i32>(slave, "nodes", "hand_on_sockets", ()).await;
+    let guard = guard.expect("it starts").await.expect("it ends");
+    let guard = rustix::process::Pid::from_raw(guard).expect("it has a parent");
+    kill_process(guard, Signal::STOP).expect("it is there");
+    pool.inbox.monitor_node(slave, true);
+    pool.kill(slave).await;
+    let heard = pool.inbox.receive_within::<NodeDown>(DEADLINE).await;
+    kill_process(guard, Signal::CONT).expect("it is there");
+    assert_eq!(heard.expect("its witness is gone").node, slave);
+    pool.stop().await;
+}
+
+/// Has other OS processes hold all sockets of this one. Returns its parent.
+async fn hand_on_sockets(_: Ctx) -> i32 {
+    let me = pidfd_open(getpid(), PidfdFlags::empty()).expect("there is one");
+    let mut sockets = 0;
+    for fd in std::fs::read_dir("/proc/self/fd").expect("there is such a table") {
+        let fd = fd.expect("it reads").path();
+        if std::fs::read_link(&fd).is_ok_and(|to| to.as_os_str().as_bytes().starts_with(b"socket:"))
+            && let Some(number) = fd.file_name().and_then(|number| number.to_str()?.parse().ok())
+            && let Ok(socket) = pidfd_getfd(&me, number, PidfdGetfdFlags::empty())
+        {
+            let holder = Command::new("sleep").arg("1000").stdin(socket).spawn();
+            std::mem::forget(holder.expect("it starts")); // the guard ends it
+            sockets += 1;
+        }
+    }
+    assert!(sockets > 0, "it is connected");
+    getppid().expect("it has a parent").as_raw_nonzero().get()
 }
 
 // ---- N4, N5: spawns on a node that is down ------------------------------------------------------
@@ -470,7 +514,7 @@ async fn child_ignores_sigpipe(_: Ctx) -> bool {
     u64::from_str_radix(ignored.trim(), 16).expect("a number") >> (SIGPIPE - 1) & 1 == 1
 }
 const SIGPIPE: u32 = 13;
-remote_fn!("nodes": write_to_nobody, child_ignores_sigpipe);
+remote_fn!("nodes": hand_on_sockets, write_to_nobody, child_ignores_sigpipe);
 
 async fn two_trappers(pool: &mut TestPool, door: Door) -> [Pid; 2] {
     let slaves = pool.slaves().await;

@@ -3,7 +3,8 @@
 //! fast as a socket takes it.
 //!
 //! The socket that they greeted over stays: its end is the end of the connection, and a byte on it is a bell that wakes a
-//! node whose threads all sleep. Who dialed makes the memory and sends its descriptor over that socket.
+//! node whose threads all sleep. Who dialed makes the memory and sends its descriptor over that socket; each sends the other
+//! what its [witness](super::witness) ends with, so that its end is heard of before the kernel comes to close that socket.
 //!
 //! SM-1: nobody sleeps beside bytes that have come, or beside room that they wait for. Who goes to sleep says so first
 //! and looks afterwards; who writes or reads looks afterwards whether somebody has said so. So one of the two sees the other.
@@ -30,6 +31,7 @@ use rustix::net::{
 };
 use rustix::process::{Resource, getrlimit};
 
+use super::witness::sight;
 use crate::core::ring::{Nonsense, Ring, Wanted};
 
 /// The memory of one connection, as one of its two nodes sees it.
@@ -41,6 +43,14 @@ pub(crate) struct Memory {
     written: Line<AtomicU64>,
     /// What this side waits for, as a number.
     wanted: AtomicU64,
+    /// Hangs up when the other side's OS process ends.
+    sight: Option<OwnedFd>,
+}
+
+/// What the other side has made.
+pub(crate) struct Offer {
+    memory: OwnedFd,
+    sight: Option<OwnedFd>,
 }
 
 /// Which of the two it is.
@@ -87,47 +97,46 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// Makes memory and offers it to the node at the other end of this socket. None: it cannot be had, and the other one is told so.
+    /// Makes memory and offers it to the node at the other end of this socket. None: it cannot be had, and the other one is
+    /// told so. Otherwise that is to be asked whether it [takes](Memory::is_taken) it.
     ///
     /// # Errors
     /// The socket takes no byte: that of a system call, [`WouldBlock`](io::ErrorKind::WouldBlock) among them.
     pub(crate) fn offer(socket: impl AsFd) -> io::Result<Option<Box<Memory>>> {
         let made = if is_wanted() { Memory::make().ok() } else { None };
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut with = SendAncillaryBuffer::new(&mut space);
-        let fds;
-        let word = match &made {
-            Some((_, fd)) => {
-                fds = [fd.as_fd()];
-                with.push(SendAncillaryMessage::ScmRights(&fds));
-                OFFER
-            }
-            None => NO_OFFER,
-        };
-        sendmsg(socket, &[IoSlice::new(&[word])], &mut with, SendFlags::NOSIGNAL)?;
+        let fd = made.as_ref().map(|(_, fd)| fd.as_fd());
+        say(socket, fd.is_some(), [fd, sight()])?;
         Ok(made.map(|(memory, _)| memory))
     }
 
-    /// Takes what the node at the other end of this socket offers; none if it has none to offer.
+    /// Whether the node at the other end of this socket takes what was offered.
     ///
     /// # Errors
-    /// It has said something else, or what it offers cannot be used; or that of a system call,
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) among them.
-    pub(crate) fn accept(socket: impl AsFd) -> io::Result<Option<Box<Memory>>> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut with = RecvAncillaryBuffer::new(&mut space);
-        let mut word = [0];
-        let mut words = [IoSliceMut::new(&mut word)];
-        let said = recvmsg(socket, &mut words, &mut with, RecvFlags::CMSG_CLOEXEC)?;
-        let fd = with.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
-        });
-        match (said.bytes, word[0], fd) {
-            (1, NO_OFFER, None) => Ok(None),
-            (1, OFFER, Some(fd)) => Memory::taken(&fd).map(Some),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no word about shared memory")),
+    /// It has said something else; or that of a system call, [`WouldBlock`](io::ErrorKind::WouldBlock) among them.
+    pub(crate) fn is_taken(&mut self, socket: impl AsFd) -> io::Result<bool> {
+        let (is_taken, [sight, _]) = hear(socket)?;
+        self.sight = sight;
+        Ok(is_taken)
+    }
+
+    /// What the node at the other end of this socket offers, if it offers any. It is to be [answered](Memory::answer).
+    ///
+    /// # Errors
+    /// It has said something else; or that of a system call, [`WouldBlock`](io::ErrorKind::WouldBlock) among them.
+    pub(crate) fn hear_offer(socket: impl AsFd) -> io::Result<Option<Offer>> {
+        match hear(socket)? {
+            (false, _) => Ok(None),
+            (true, [Some(memory), sight]) => Ok(Some(Offer { memory, sight })),
+            (true, [None, _]) => Err(no_word()),
         }
+    }
+
+    /// Tells the node at the other end of this socket whether its offer is taken.
+    ///
+    /// # Errors
+    /// As for [`Memory::offer`].
+    pub(crate) fn answer(socket: impl AsFd, is_taken: bool) -> io::Result<()> {
+        say(socket, is_taken, [sight(), None])
     }
 
     fn make() -> io::Result<(Box<Memory>, OwnedFd)> {
@@ -143,33 +152,28 @@ impl Memory {
         // All of it now: memory that is short later would be a signal in the middle of a copy.
         fallocate(&fd, FallocateFlags::empty(), 0, MAP_BYTES as u64)?;
         fcntl_add_seals(&fd, SEALS | SealFlags::SEAL)?;
-        Ok((Memory::map(&fd, Side::Maker)?, fd))
+        Ok((Memory::map(&fd, Side::Maker, None)?, fd))
     }
 
-    /// SM-2: memory that could shrink under a reader is not taken.
-    fn taken(fd: &OwnedFd) -> io::Result<Box<Memory>> {
-        let fits = fstat(fd)?.st_size == MAP_BYTES as i64;
-        if !fits || !fcntl_get_seals(fd)?.contains(SEALS) {
-            let why = "shared memory of another length, or one that could shrink";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-        }
-        Memory::map(fd, Side::Taker)
-    }
-
-    fn map(fd: &OwnedFd, side: Side) -> io::Result<Box<Memory>> {
+    fn map(fd: &OwnedFd, side: Side, sight: Option<OwnedFd>) -> io::Result<Box<Memory>> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: where it goes is the kernel's choice, so it lies over nothing else.
         let map = unsafe { mmap(ptr::null_mut(), MAP_BYTES, access, MapFlags::SHARED, fd, 0) }?;
         let map = NonNull::new(map.cast()).expect("the kernel maps nothing at 0");
         let (read, written) = (Line::default(), Line::default());
         let wanted = AtomicU64::new(Wanted::Nothing.number());
-        Ok(Box::new(Memory { map, side, read, written, wanted }))
+        Ok(Box::new(Memory { map, side, read, written, wanted, sight }))
     }
 
     /// Its two ends. There may be one of each.
     pub(super) fn ends(self: Box<Self>) -> (Reader, Writer, Arc<Memory>) {
         let memory: Arc<Memory> = Arc::from(self);
         (Reader(memory.clone()), Writer(memory.clone()), memory)
+    }
+
+    /// What hangs up when the other side's OS process ends, if it has a witness.
+    pub(super) fn sight(&self) -> Option<BorrowedFd<'_>> {
+        self.sight.as_ref().map(AsFd::as_fd)
     }
 
     /// Whether there is something to read.
@@ -274,6 +278,21 @@ impl Memory {
     fn bytes_of(&self, side: Side) -> NonNull<u8> {
         // SAFETY: both rings lie in the map, behind its head.
         unsafe { self.map.add(HEAD_BYTES + side as usize * RING_BYTES) }
+    }
+}
+
+impl Offer {
+    /// Takes it; none if there is no room for it here.
+    ///
+    /// # Errors
+    /// SM-2: it is not to be used, as it could shrink under a reader.
+    pub(crate) fn take(self) -> io::Result<Option<Box<Memory>>> {
+        let fits = fstat(&self.memory)?.st_size == MAP_BYTES as i64;
+        if !fits || !fcntl_get_seals(&self.memory)?.contains(SEALS) {
+            let why = "shared memory of another length, or one that could shrink";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        Ok(Memory::map(&self.memory, Side::Taker, self.sight).ok())
     }
 }
 
@@ -405,6 +424,45 @@ fn is_wanted() -> bool {
     *IS_WANTED.get_or_init(|| std::env::var_os("PSPAWN_SHARED_MEMORY").is_none_or(|set| set != "0"))
 }
 
+/// Says over this socket what the frames go through from now on, and sends these descriptors with that, if it is memory.
+fn say(socket: impl AsFd, memory: bool, fds: [Option<BorrowedFd<'_>>; FDS_MAX]) -> io::Result<()> {
+    let fds: Vec<BorrowedFd<'_>> = fds.into_iter().flatten().collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
+    let mut with = SendAncillaryBuffer::new(&mut space);
+    if memory && !fds.is_empty() {
+        with.push(SendAncillaryMessage::ScmRights(&fds));
+    }
+    let word = if memory { THROUGH_MEMORY } else { THROUGH_SOCKET };
+    sendmsg(socket, &[IoSlice::new(&[word])], &mut with, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// What the other end of this socket says about that, and the descriptors that come with it, in order.
+fn hear(socket: impl AsFd) -> io::Result<(bool, [Option<OwnedFd>; FDS_MAX])> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
+    let mut with = RecvAncillaryBuffer::new(&mut space);
+    let mut word = [0];
+    let said =
+        recvmsg(socket, &mut [IoSliceMut::new(&mut word)], &mut with, RecvFlags::CMSG_CLOEXEC)?;
+    let mut fds = with
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten();
+    let fds = [fds.next(), fds.next()];
+    match (said.bytes, word[0]) {
+        (1, THROUGH_MEMORY) => Ok((true, fds)),
+        (1, THROUGH_SOCKET) => Ok((false, fds)),
+        _ => Err(no_word()),
+    }
+}
+
+fn no_word() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "no word about shared memory")
+}
+
 /// Takes bells off this socket; whether the other end is gone.
 pub(super) fn hush(socket: impl AsFd) -> bool {
     let mut bells = [0; 64];
@@ -415,10 +473,12 @@ pub(super) fn hush(socket: impl AsFd) -> bool {
     }
 }
 
-/// What who dialed says with the descriptor of the memory, and without.
-const OFFER: u8 = b'm';
-const NO_OFFER: u8 = b's';
+/// The frames go through memory, and through the socket itself.
+const THROUGH_MEMORY: u8 = b'm';
+const THROUGH_SOCKET: u8 = b's';
 const BELL: u8 = b'!';
+/// The memory, and what the witness ends with.
+const FDS_MAX: usize = 2;
 
 /// No wrong count, however it came about, leads out of the memory then.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);

@@ -62,6 +62,7 @@ mod table;
 pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod ways;
+mod witness;
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};

@@ -118,6 +118,11 @@ impl Socket {
         self.fd.as_fd()
     }
 
+    /// What hangs up when the other end's OS process ends, if that has a witness.
+    pub(super) fn sight(&self) -> Option<BorrowedFd<'_>> {
+        self.memory.as_ref().and_then(|memory| memory.sight())
+    }
+
     pub(super) fn link(&self) -> &Arc<Link> {
         &self.link
     }
@@ -269,7 +274,7 @@ impl Socket {
         into: &mut Vec<u8>,
         most: usize,
     ) -> (usize, Option<Stop>) {
-        // In this order: who hangs up writes nothing afterwards.
+        // In this order: who hangs up writes nothing afterwards. Whose witness has, may while it dies; nobody relies on that.
         let is_last = self.hung_up.load(Ordering::Acquire);
         match from.read(into, most, self.fd()) {
             Ok(read) if read == most => (read, None),

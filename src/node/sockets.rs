@@ -133,6 +133,15 @@ impl Sockets {
         self.change(|all| drop(all.insert(key, socket.clone())));
         let watched = Watched { sockets: self.clone(), socket: socket.clone() };
         epoll::add(&self.epoll, socket.fd(), EventData::new_u64(key), EventFlags::IN)?;
+        if let Some(sight) = socket.sight() {
+            // Where it cannot be watched, the socket's own end is heard of, later.
+            let _ = epoll::add(
+                &self.epoll,
+                sight,
+                EventData::new_u64(key | SIGHT),
+                EventFlags::empty(),
+            );
+        }
         link.set_socket(self, &socket);
         socket.flush(self);
         self.ring(); // should the watcher sleep, it has not said so to this one
@@ -160,6 +169,9 @@ impl Sockets {
     /// The kernel says no more of a socket.
     pub(super) fn deaf_to(&self, socket: &Socket) {
         let _ = epoll::delete(&self.epoll, socket.fd());
+        if let Some(sight) = socket.sight() {
+            let _ = epoll::delete(&self.epoll, sight); // others have it, too: it would not go with its number here
+        }
     }
 
     /// Reads and writes what can be at this moment.
@@ -225,7 +237,8 @@ impl Sockets {
             if data.u64() == ALARM {
                 continue;
             }
-            let Some(socket) = lock(&self.all).get(&data.u64()).cloned() else { continue };
+            let key = data.u64() & !SIGHT;
+            let Some(socket) = lock(&self.all).get(&key).cloned() else { continue };
             if flags.contains(EventFlags::OUT) {
                 socket.writable(self);
             }
@@ -364,6 +377,8 @@ impl Drop for Watched {
 
 /// What the watcher's own events are called.
 const ALARM: u64 = 0;
+/// The events of what the other end's witness ends with: this, and those of its socket.
+const SIGHT: u64 = 1 << 63;
 
 /// The watcher waits in the kernel.
 const WAITS: u8 = 0;

@@ -96,19 +96,27 @@ impl ByteStream {
         }
     }
 
-    /// The greeting is over, and this end has dialed: within a host, what follows goes through memory, if there is any to be
-    /// had.
+    /// The greeting is over, and this end has dialed: within a host, what follows goes through memory, if it is to be had
+    /// at both ends.
     pub(crate) async fn offer_memory(&mut self) -> io::Result<()> {
-        if let Carrier::Unix(stream, memory) = &mut self.carrier {
-            *memory = stream.async_io(Interest::WRITABLE, || Memory::offer(&*stream)).await?;
+        let Carrier::Unix(stream, memory) = &mut self.carrier else { return Ok(()) };
+        let offer = || Memory::offer(&*stream);
+        if let Some(mut offered) = stream.async_io(Interest::WRITABLE, offer).await? {
+            let is_taken = || offered.is_taken(&*stream);
+            let is_taken = stream.async_io(Interest::READABLE, is_taken).await?;
+            *memory = is_taken.then_some(offered);
         }
         Ok(())
     }
 
     /// The same for the other end. Nothing that follows the greeting is read before.
     pub(crate) async fn accept_memory(&mut self) -> io::Result<()> {
-        if let Carrier::Unix(stream, memory) = &mut self.carrier {
-            *memory = stream.async_io(Interest::READABLE, || Memory::accept(&*stream)).await?;
+        let Carrier::Unix(stream, memory) = &mut self.carrier else { return Ok(()) };
+        let hear_offer = || Memory::hear_offer(&*stream);
+        if let Some(offer) = stream.async_io(Interest::READABLE, hear_offer).await? {
+            *memory = offer.take()?;
+            let answer = || Memory::answer(&*stream, memory.is_some());
+            stream.async_io(Interest::WRITABLE, answer).await?;
         }
         Ok(())
     }

@@ -18,8 +18,12 @@ struct End {
 
 fn pair() -> (End, End) {
     let (dialed, came) = UnixStream::pair().unwrap();
-    let made = Memory::offer(&dialed).unwrap().expect("there is memory");
-    let taken = Memory::accept(&came).unwrap().expect("it was offered");
+    let mut made = Memory::offer(&dialed).unwrap().expect("there is memory");
+    let offer = Memory::hear_offer(&came).unwrap().expect("it was offered");
+    let taken = offer.take().unwrap().expect("there is room for it");
+    Memory::answer(&came, true).unwrap();
+    assert!(made.is_taken(&dialed).unwrap());
+    assert!(made.sight().is_some() && taken.sight().is_some(), "each has a witness");
     let end = |memory: Box<Memory>, socket| {
         let (reader, writer, memory) = memory.ends();
         End { reader, writer, memory, socket }
@@ -191,12 +195,9 @@ fn memory_that_could_shrink_or_is_of_another_length_is_not_taken_sm2() {
         let fd = memfd_create("test", flags).unwrap();
         ftruncate(&fd, bytes as u64).unwrap();
         fcntl_add_seals(&fd, seals).unwrap();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut with = SendAncillaryBuffer::new(&mut space);
-        let fds = [fd.as_fd()];
-        assert!(with.push(SendAncillaryMessage::ScmRights(&fds)));
-        sendmsg(&dialed, &[IoSlice::new(&[OFFER])], &mut with, SendFlags::NOSIGNAL).unwrap();
-        Memory::accept(&came).map(|memory| memory.is_some())
+        say(&dialed, true, [Some(fd.as_fd()), None]).unwrap();
+        let offer = Memory::hear_offer(&came)?.expect("it was offered");
+        offer.take().map(|memory| memory.is_some())
     };
     assert!(offer(MAP_BYTES, SEALS).unwrap());
     assert_eq!(offer(MAP_BYTES, SealFlags::GROW).unwrap_err().kind(), io::ErrorKind::InvalidData);
@@ -208,13 +209,26 @@ fn who_offers_nothing_is_taken_at_its_word_and_any_other_word_is_none() {
     let (dialed, came) = UnixStream::pair().unwrap();
     let say = |word: u8| {
         assert_eq!(send(&dialed, &[word], SendFlags::NOSIGNAL), Ok(1));
-        Memory::accept(&came).map(|memory| memory.is_some())
+        Memory::hear_offer(&came).map(|offer| offer.is_some())
     };
-    assert!(!say(NO_OFFER).unwrap());
-    assert_eq!(say(OFFER).unwrap_err().kind(), io::ErrorKind::InvalidData, "without a descriptor");
+    assert!(!say(THROUGH_SOCKET).unwrap());
+    let without_fd = say(THROUGH_MEMORY).unwrap_err();
+    assert_eq!(without_fd.kind(), io::ErrorKind::InvalidData);
     assert_eq!(say(0xC6).unwrap_err().kind(), io::ErrorKind::InvalidData);
     drop(dialed);
-    assert_eq!(Memory::accept(&came).err().unwrap().kind(), io::ErrorKind::InvalidData);
+    assert_eq!(Memory::hear_offer(&came).err().unwrap().kind(), io::ErrorKind::InvalidData);
+}
+
+#[test]
+fn what_is_not_taken_is_not_used_and_there_need_be_no_witness() {
+    let (dialed, came) = UnixStream::pair().unwrap();
+    let mut made = Memory::offer(&dialed).unwrap().expect("there is memory");
+    Memory::answer(&came, false).unwrap();
+    assert!(!made.is_taken(&dialed).unwrap());
+    send(&came, &[THROUGH_MEMORY], SendFlags::NOSIGNAL).unwrap();
+    assert!(made.is_taken(&dialed).unwrap() && made.sight().is_none());
+    send(&came, &[0xC6], SendFlags::NOSIGNAL).unwrap();
+    assert_eq!(made.is_taken(&dialed).unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
 
 #[test]
