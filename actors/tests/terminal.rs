@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
-use support::{Account, GUARD, Process, Started, WORKER, this_executable, until};
+use support::{Account, GUARD, PSPAWN, Process, Started, WORKER, this_executable, until};
 
 mod support;
 
@@ -150,7 +150,7 @@ fn a_reader_that_goes_away_is_no_failure() {
     {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let mut command: Command = account.command(support::PSPAWN);
+        let mut command: Command = account.command(PSPAWN);
         let ended = command.args(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success() && !said.contains("panicked"), "{args:?}: {said}");
@@ -215,6 +215,28 @@ fn descendants_of_a_guard_ignore_no_signal_that_it_catches() {
     for signal in caught {
         assert_eq!(ignored & (1 << (signal.as_raw() - 1)), 0, "{signal:?} in {status}");
     }
+}
+
+// GD-9
+#[test]
+fn a_slave_has_nothing_to_do_with_the_terminal_of_its_master() {
+    let account = Account::new();
+    let mut script = account.command("script");
+    let start = format!("exec {PSPAWN} start demo --local 1");
+    script.args(["-qec", &start, "/dev/null"]).stdin(Stdio::piped());
+    let mut terminal = Started::new(script);
+    terminal.line_with("is up: ");
+    let guard = &account.with_arg(GUARD)[0];
+    let master = Process::read(guard.parent).unwrap();
+    let [group, session, tty] = master.group_session_terminal();
+    assert_ne!(tty, 0, "the master has one");
+    for part in [guard, &account.with_arg(WORKER)[0]] {
+        let [its_group, its_session, its_tty] = part.group_session_terminal();
+        assert_eq!((its_session, its_tty), (session, 0), "{part:?}");
+        assert_ne!(its_group, group, "{part:?}");
+    }
+    terminal.types("\x03"); // Ctrl-C
+    account.until_nothing_is_left(&[]);
 }
 
 fn slave_process(account: &Account, flag: &str, node: &str) -> Process {

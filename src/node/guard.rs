@@ -15,7 +15,7 @@
 //! GD-2: the guard leaves soon after the master is gone, silent, or says so.
 //!
 //! The one leak is a guard that is itself killed: the worker goes with it (GD-3, `life_line.rs`),
-//! the worker's children stay. `setsid` keeps the terminal's SIGINT and SIGHUP away.
+//! the worker's children stay. GD-9, who hears what a terminal says, is `session.rs`.
 //!
 //! GD-8 is stated in `channel.rs`. GD-7: one who asks the guard itself to end, with SIGTERM, SIGINT or SIGHUP, gets what the master
 //! gets. They are caught, not ignored: exec undoes a handler, where all descendants would inherit an
@@ -33,7 +33,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, set_child_subreaper, setsid};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, set_child_subreaper};
 use rustix::stdio::{stderr, stdin};
 
 pub(crate) use life_line::LifeLine;
@@ -54,6 +54,7 @@ mod letter;
 mod life_line;
 mod process;
 mod report;
+mod session;
 mod timer;
 mod tree;
 
@@ -166,8 +167,7 @@ enum Ending {
 
 impl Guard {
     fn start(node: &str, args: &[OsString]) -> Result<Guard, GuardError> {
-        // Refused to one who leads a session already, as ssh starts us: that is what we want.
-        let _ = setsid();
+        session::leave_terminal();
         let asked = Asked::listen()?;
         set_child_subreaper(Some(getpid())).map_err(GuardError::system("becoming subreaper"))?;
         let silence = Timer::new().map_err(GuardError::system("a timer"))?;

@@ -243,7 +243,7 @@ struct Launched {
 
 impl Launched {
     /// What reaches other hosts gets a process group of its own, so that what the terminal's Ctrl-C means is decided by us
-    /// alone. A guard takes a session of its own, which the leader of a group could not.
+    /// alone. A guard takes one by itself.
     fn spawn(mut command: Command, leads: bool) -> std::io::Result<Launched> {
         if leads {
             command.process_group(0);

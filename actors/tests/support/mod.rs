@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -162,6 +162,14 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(pid(self.pid), signal).unwrap();
     }
+
+    /// Its process group, its session, and its terminal: 0 if it has none.
+    pub(crate) fn group_session_terminal(&self) -> [i64; 3] {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(2);
+        let fields: Vec<i64> = fields.take(3).map(|field| field.parse().unwrap()).collect();
+        fields.try_into().unwrap()
+    }
 }
 
 /// An OS process of which the lines come as they are written. Dropping it kills it.
@@ -204,6 +212,11 @@ impl Started {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(pid(self.pid()), signal).unwrap();
+    }
+
+    /// Types this, where standard input is a pipe.
+    pub(crate) fn types(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
     /// Waits for a line with this in it, on either stream.

@@ -1,0 +1,29 @@
+//! A guard's place among sessions, process groups and terminals.
+//!
+//! A slave stays in the session that it was started in, as the scheduler shares each core out among sessions (`autogroup`),
+//! and only then among threads: of two slaves in sessions of their own, the one with fewer busy threads would keep the core that they
+//! share for longer, whatever it says of others being due.
+
+#![expect(unsafe_code, reason = "a request to a terminal that rustix does not know")]
+
+use std::fs::OpenOptions;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::process::{getpid, getsid, setpgid};
+
+/// GD-9: what a terminal says to those in front of it, its SIGINT and SIGHUP, says nothing to this OS process and to
+/// what it starts; and none of them waits for a terminal.
+///
+/// Who leads a session, as ssh starts us, leads a process group of its own, and had no terminal to begin with.
+pub(super) fn leave_terminal() {
+    if getsid(None) == Ok(getpid()) {
+        return;
+    }
+    let _ = setpgid(None, None); // it leads one, or may
+    let flags = libc::O_NOCTTY | libc::O_CLOEXEC;
+    if let Ok(terminal) = OpenOptions::new().read(true).custom_flags(flags).open("/dev/tty") {
+        // SAFETY: this request takes nothing, and it is about an open file.
+        let _ = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
+    }
+}
