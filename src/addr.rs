@@ -71,23 +71,29 @@ impl<A: Spawnable> RemoteAddr<A> {
         A: Accepts<M>,
         M: RemoteMessage,
     {
-        at_home(&self.node, |node| ask(node, self.pid, message)).unwrap_or_else(Request::failed)
+        let mut found = None;
+        match at_home(&self.node, &mut found) {
+            Ok(node) => ask(node, self.pid, message),
+            Err(why) => Request::failed(why),
+        }
     }
 
     /// Sends a message and forgets it. To the dead, or to a lost node, it vanishes.
     ///
     /// An actor that sends faster than the connection takes it rests after its turn until there is
     /// room again.
+    #[inline]
     pub fn do_send<M>(&self, message: M)
     where
         A: Accepts<M>,
         M: RemoteMessage,
     {
-        let _ = at_home(&self.node, |node| {
-            if let Err(why) = tell(node, &self.pid.into(), message) {
-                slog::debug!(node.log, "message dropped"; "pid" => %self.pid, "reason" => %why);
-            }
-        });
+        let mut found = None;
+        if let Ok(node) = at_home(&self.node, &mut found)
+            && let Err(why) = tell(node, &self.pid.into(), message)
+        {
+            slog::debug!(node.log, "message dropped"; "pid" => %self.pid, "reason" => %why);
+        }
     }
 
     /// Waits until a message can go on its way at once; see [`Ctx::ready`](crate::Ctx::ready).
@@ -110,13 +116,12 @@ impl<A: Spawnable> RemoteAddr<A> {
         A: Accepts<M>,
         M: RemoteMessage,
     {
-        let pid = self.pid;
-        at_home(&self.node, |node| {
-            if pid.node() != node.name && way_to(node, &pid.into())?.has_enough(pid.number()) {
-                return Err(SendError::Full { pid });
-            }
-            tell(node, &pid.into(), message)
-        })?
+        let (pid, mut found) = (self.pid, None);
+        let node = at_home(&self.node, &mut found)?;
+        if pid.node() != node.name && way_to(node, &pid.into())?.has_enough(pid.number()) {
+            return Err(SendError::Full { pid });
+        }
+        tell(node, &pid.into(), message)
     }
 
     /// The same actor as somebody who takes messages `M`.
@@ -149,13 +154,20 @@ impl<M: RemoteMessage> RemoteRecipient<M> {
     /// # Errors
     /// Those of [`RemoteAddr::send`].
     pub fn send(&self, message: M) -> Request<M::Result> {
-        at_home(&self.node, |node| ask(node, self.pid, message)).unwrap_or_else(Request::failed)
+        let mut found = None;
+        match at_home(&self.node, &mut found) {
+            Ok(node) => ask(node, self.pid, message),
+            Err(why) => Request::failed(why),
+        }
     }
 
     /// Sends a message and forgets it, as [`RemoteAddr::do_send`] does.
     pub fn do_send(&self, message: M) {
         // To the dead it vanishes.
-        let _ = at_home(&self.node, |node| tell(node, &self.pid.into(), message));
+        let mut found = None;
+        if let Ok(node) = at_home(&self.node, &mut found) {
+            let _ = tell(node, &self.pid.into(), message);
+        }
     }
 }
 
@@ -163,20 +175,27 @@ pub(crate) fn home(node: &Option<Arc<Node>>) -> Result<Arc<Node>, SendError> {
     node.clone().or_else(ambient_node).ok_or(SendError::NoNode)
 }
 
-fn at_home<T>(node: &Option<Arc<Node>>, act: impl FnOnce(&Arc<Node>) -> T) -> Result<T, SendError> {
+/// The same, borrowed if it is known. No closure is called with a message in it: each time that one is moved it is written in
+/// parts and read as a whole, for which processors wait.
+#[inline]
+fn at_home<'a>(
+    node: &'a Option<Arc<Node>>,
+    found: &'a mut Option<Arc<Node>>,
+) -> Result<&'a Arc<Node>, SendError> {
     match node {
-        Some(node) => Ok(act(node)),
-        None => home(node).map(|node| act(&node)),
+        Some(node) => Ok(node),
+        None => Ok(found.insert(home(node)?)),
     }
 }
 
 /// Puts a message on its way to an actor or function process on any node. On this one it is not
 /// serialised.
+#[inline]
 pub(crate) fn tell<T>(node: &Arc<Node>, to: &To, message: T) -> Result<(), SendError>
 where
     T: Serialize + Send + 'static,
 {
-    let tag = tag_of::<T>();
+    let kind = tag_of::<T>();
     if to.node() == node.name {
         let cell = match to {
             // What follows a signal that has ended it is not received, though its code may still run.
@@ -184,16 +203,18 @@ where
             To::Name(name, _) => node.whereis(name),
         };
         let cell = cell.ok_or_else(|| SendError::no_proc(pid_of(to)))?;
-        cell.push_parcel(Parcel::message(tag, &mut Some(message)));
+        cell.push_parcel(Parcel::message(kind, &mut Some(message)));
         return Ok(());
     }
-    let (life, head) = match to {
-        To::Pid(pid) => (Some(pid.incarnation()), Head::Message { to: pid.number(), kind: tag }),
-        To::Name(name, _) => (None, Head::Named { name, kind: tag }),
+    let mut push = |link: &Arc<Link>| {
+        let (life, head) = match to {
+            To::Pid(pid) => (Some(pid.incarnation()), Head::Message { to: pid.number(), kind }),
+            To::Name(name, _) => (None, Head::Named { name, kind }),
+        };
+        link.push(life, current_number(), head, |out| encode(&message, out))
     };
-    let push =
-        |link: &Arc<Link>| link.push(life, current_number(), head, |out| encode(&message, out));
-    let pushed = node.with_link_to(to.node(), push).unwrap_or_else(|_| Err(PushError::Lost.into()));
+    let pushed = node.with_link_to(to.node(), &mut push);
+    let pushed = pushed.unwrap_or_else(|_| Err(PushError::Lost.into()));
     pushed.map_err(|why| SendError::not_put(pid_of(to), *why))
 }
 
@@ -255,19 +276,19 @@ fn ask_there<R>(
     node: &Arc<Node>,
     to: Pid,
     tag: u32,
-    write: impl FnOnce(&mut Draft) -> Result<(), rmp_serde::encode::Error>,
+    write: impl Fn(&mut Draft) -> Result<(), rmp_serde::encode::Error>,
 ) -> Request<R> {
-    let put = |link: &Arc<Link>| {
+    let mut put = |link: &Arc<Link>| {
         let request = Request::open(node, Some(link), to);
         let State::Numbered { question, .. } = request.state else { return request };
         let head = Head::Request { to: to.number(), kind: tag, question };
-        match link.push(Some(to.incarnation()), current_number(), head, write) {
+        match link.push(Some(to.incarnation()), current_number(), head, &write) {
             Ok(()) => request,
             Err(why) => Request::failed(SendError::not_put(to, *why)), // and the request closes the question
         }
     };
     let no_way = |_| Request::failed(SendError::not_put(to, PushError::Lost));
-    node.with_link_to(to.node(), put).unwrap_or_else(no_way)
+    node.with_link_to(to.node(), &mut put).unwrap_or_else(no_way)
 }
 
 fn way_to(node: &Arc<Node>, to: &To) -> Result<Arc<Link>, SendError> {

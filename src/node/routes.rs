@@ -36,7 +36,7 @@ impl Node {
         Ok(link)
     }
 
-    /// Does something with the connection to `peer`. A thread sends over the same one again and again: that is found
+    /// Does something, once, with the connection to `peer`. A thread sends over the same one again and again: that is found
     /// without a look into the table that all share.
     ///
     /// # Errors
@@ -44,23 +44,21 @@ impl Node {
     pub(crate) fn with_link_to<R>(
         self: &Arc<Self>,
         peer: NodeName,
-        act: impl FnOnce(&Arc<Link>) -> R,
+        act: &mut impl FnMut(&Arc<Link>) -> R,
     ) -> Result<R, Nowhere> {
         // Another node may take the place of one that has ended, but not its life, too.
         let me = (Arc::as_ptr(self).addr(), self.incarnation);
         let is_it = |of: &Life, link: &Link| *of == me && link.peer == peer && !link.is_lost();
-        let mut act = Some(act);
-        let mut act = |link: &Arc<Link>| act.take().map(|act| act(link));
         // The thread's locals may be gone when it ends.
         let done = LAST.try_with(|last| match last.try_borrow().as_deref() {
-            Ok(Some((of, link))) if is_it(of, link) => act(link),
+            Ok(Some((of, link))) if is_it(of, link) => Some(act(link)),
             _ => None,
         });
         if let Ok(Some(result)) = done {
             return Ok(result);
         }
         let link = self.link_to(peer)?;
-        let result = act(&link).expect("it was not done above");
+        let result = act(&link);
         let _ = LAST.try_with(|last| {
             let before = last.try_borrow_mut().map(|mut last| last.replace((me, link)));
             drop(before); // which may be the last of a connection

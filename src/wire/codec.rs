@@ -146,6 +146,7 @@ struct Begun<'a> {
 }
 
 impl Begun<'_> {
+    #[inline]
     fn new(out: &mut Draft) -> Begun<'_> {
         let (start, taken) = (out.own.len(), out.taken.len());
         out.own.extend_from_slice(&[BIN32, 0, 0, 0, 0]);
@@ -165,11 +166,13 @@ impl Begun<'_> {
         }
     }
 
+    #[inline]
     fn close(self, bytes_max: usize) -> Result<(), TooLong> {
         self.close_with(0, bytes_max)
     }
 
     /// So much more belongs to it.
+    #[inline]
     fn close_with(mut self, more: usize, bytes_max: usize) -> Result<(), TooLong> {
         let taken: usize = self.out.taken[self.taken..].iter().map(|(_, part)| part.len()).sum();
         let bytes = self.out.own.len() - self.start - PREFIX_BYTES + taken + more;
