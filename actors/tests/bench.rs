@@ -1,5 +1,8 @@
 //! `pspawn bench`: what it prints, and that nothing of it is left. How fast it is is no matter of tests.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::Value;
 use support::{Account, Started};
 
@@ -92,6 +95,23 @@ fn without_erlang_its_column_is_empty_and_one_line_says_so() {
     let row: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!((&row["erlang"], &row["vs_erlang"]), (&Value::Null, &Value::Null));
     assert_eq!(ended.err.matches("no Erlang").count(), 1, "{}", ended.err);
+}
+
+#[test]
+fn an_erlang_that_gives_no_figure_costs_none_of_the_others() {
+    let account = Account::new();
+    for (name, code) in [("erlc", 0), ("erl", 1)] {
+        let path = account.work().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\nexit {code}\n")).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = account.command(support::PSPAWN);
+    let args = ["bench", "--quick", "--json", "--only", "local_ask", "--rounds", "2"];
+    command.args(args).env("PATH", account.work());
+    let ended = Started::new(command).wait().with_code(0);
+    let row: Value = serde_json::from_str(&ended.out).unwrap();
+    assert!(row["pspawn"].is_number() && row["limit"].is_number() && row["erlang"].is_null());
+    assert_eq!(ended.err.matches("local_ask of Erlang: ").count(), 2, "{}", ended.err);
 }
 
 #[test]

@@ -144,6 +144,10 @@ impl Watcher for Progress {
         self.0.set_message(format!("{workload}, {side}"));
     }
 
+    fn failed(&mut self, why: &str) {
+        self.0.suspend(|| eprintln!("{why}; this round has no figure of it"));
+    }
+
     fn ended(&mut self) {
         self.0.inc(1);
     }
