@@ -18,6 +18,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::actor::{Accepts, Spawnable};
 use crate::message::RemoteMessage;
+use crate::node::actors::keep;
 use crate::node::ambient::{ambient_node, decode_at, decoding_node};
 use crate::node::answer::{Asker, Return};
 use crate::node::cell::{Cell, current_number};
@@ -199,11 +200,12 @@ where
     if to.node() == node.name {
         let cell = match to {
             // What follows a signal that has ended it is not received, though its code may still run.
-            To::Pid(pid) => node.cell_of(*pid).filter(|cell| !cell.is_doomed()),
+            To::Pid(pid) => node.receiver(*pid),
             To::Name(name, _) => node.whereis(name),
         };
         let cell = cell.ok_or_else(|| SendError::no_proc(pid_of(to)))?;
         cell.push_parcel(Parcel::message(kind, &mut Some(message)));
+        keep(cell);
         return Ok(());
     }
     let mut push = |link: &Arc<Link>| {

@@ -16,10 +16,11 @@ use crate::Ctx;
 use crate::actor::Spawnable;
 use crate::addr::{RemoteAddr, tell};
 use crate::message::{Down, Exited, NodeDown, NodeUp};
-use crate::node::cell::{Cell, current, must_yield};
+use crate::node::cell::{Cell, current};
 use crate::node::inbox::{HostContext, Inbox};
 use crate::node::letter::Letter;
 use crate::node::names::NameError;
+use crate::node::slice::must_yield;
 use crate::pool::{Parent, Pool, Spawn, Watches};
 use crate::term::{ExitReason, NodeName, Pid, Ref, To};
 

@@ -7,7 +7,7 @@ use futures::channel::oneshot;
 use futures::future::join_all;
 
 use super::Node;
-use super::cell::Cell;
+use super::cell::{Cell, runs_here};
 use super::keeper::Ended;
 use super::link::Link;
 use super::load::Blocking;
@@ -58,6 +58,15 @@ impl Node {
     /// The actor of this pid, if it lives on this node in this life of it.
     pub(crate) fn cell_of(&self, pid: Pid) -> Option<Arc<Cell>> {
         if self.is_home_of(pid) { self.table.get(pid.number()) } else { None }
+    }
+
+    /// The same, if it may have messages, for an actor that sends it one: found without a look into the table that all
+    /// share if it is the one that this thread has [kept](keep).
+    pub(crate) fn receiver(&self, pid: Pid) -> Option<Arc<Cell>> {
+        let kept = KEPT.try_with(std::cell::Cell::take).ok().flatten();
+        let is_it = |kept: &Arc<Cell>| kept.pid == pid && std::ptr::eq(&*kept.node, self);
+        let cell = kept.filter(is_it).or_else(|| self.cell_of(pid));
+        cell.filter(|cell| !cell.is_doomed())
     }
 
     /// An actor has ended; `effects` are for whoever is tied to it.
@@ -229,3 +238,19 @@ impl Node {
 
 /// The library's own kinds: supervisors, the directory.
 const OWN_MODULE: &str = "pspawn";
+
+/// Keeps an actor to which this thread's has sent something, for the next time: until that is another one, or the thread sleeps.
+pub(crate) fn keep(cell: Arc<Cell>) {
+    if runs_here() {
+        let _ = KEPT.try_with(|kept| kept.set(Some(cell))); // a thread's locals may be gone when it ends
+    }
+}
+
+/// This thread is about to sleep: what it keeps would stay for long.
+pub(super) fn keep_none() {
+    drop(KEPT.try_with(std::cell::Cell::take));
+}
+
+thread_local! {
+    static KEPT: std::cell::Cell<Option<Arc<Cell>>> = const { std::cell::Cell::new(None) };
+}

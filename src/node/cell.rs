@@ -10,7 +10,6 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::Waker;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::task::ArcWake;
@@ -19,11 +18,11 @@ use slog::{debug, error};
 use super::Node;
 use super::answer::Asker;
 use super::batch::Batch;
-use super::clock::{Alarm, Moment};
 use super::idle;
 use super::link::Link;
 use super::load::RunQueue;
 use super::parcel::{Parcel, Put};
+use super::slice::{must_yield, spend_slice};
 use super::stage::Stage;
 use crate::core::flow::Word;
 use crate::core::life::{Effect, Life, Notice};
@@ -367,9 +366,7 @@ impl Cell {
             }
         });
         // A loop that sends and yields now and then is to do so now.
-        if !matches!(SLICE.get(), Slice::Endless) {
-            SLICE.set(Slice::Spent);
-        }
+        spend_slice();
     }
 
     pub(super) fn life(&self) -> MutexGuard<'_, Life> {
@@ -513,30 +510,18 @@ pub(crate) fn runs_at(node: &Arc<Node>) -> bool {
         .with_borrow(|current| current.as_ref().is_some_and(|cell| Arc::ptr_eq(&cell.node, node)))
 }
 
+/// Whether any does.
+pub(super) fn runs_here() -> bool {
+    CURRENT.with_borrow(Option::is_some)
+}
+
 /// Its number; 0 if none does.
 pub(crate) fn current_number() -> u64 {
     CURRENT.with_borrow(|current| current.as_ref().map_or(0, |cell| cell.pid.number()))
 }
 
-/// Whether the running actor has to let go of the thread: it is doomed, or its slice is spent. The clock
-/// is read each time, unless the actor asks so often that a few times more make no difference.
-pub(crate) fn must_yield() -> bool {
-    match SLICE.get() {
-        Slice::Endless => return false,
-        Slice::Spent => return true,
-        Slice::Until { end, looked, skip: 0 } => {
-            let now = Moment::now();
-            if end.is_due_at(now) {
-                SLICE.set(Slice::Spent);
-                return true;
-            }
-            let skip = if now.since(looked) < OFTEN { SKIP_MAX } else { 0 };
-            SLICE.set(Slice::Until { end, looked: now, skip });
-        }
-        Slice::Until { end, looked, skip } => {
-            SLICE.set(Slice::Until { end, looked, skip: skip - 1 });
-        }
-    }
+/// Whether a signal has ended the running actor.
+pub(super) fn is_current_doomed() -> bool {
     CURRENT.with_borrow(|current| current.as_ref().is_some_and(|cell| cell.is_doomed()))
 }
 
@@ -632,33 +617,11 @@ pub(super) fn as_current(cell: Option<Arc<Cell>>) -> Option<Arc<Cell>> {
     CURRENT.replace(cell)
 }
 
-/// For how long the running actor may keep the thread.
-#[derive(Clone, Copy)]
-pub(super) enum Slice {
-    Endless,
-    /// Until this end; it was looked at then, and so many looks may be left out.
-    Until {
-        end: Alarm,
-        looked: Moment,
-        skip: u8,
-    },
-    Spent,
-}
-
-pub(super) fn set_slice(slice: Slice) -> Slice {
-    SLICE.replace(slice)
-}
-
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Cell>>> = const { RefCell::new(None) };
-    static SLICE: std::cell::Cell<Slice> = const { std::cell::Cell::new(Slice::Endless) };
     static PLACE: std::cell::Cell<String> = const { std::cell::Cell::new(String::new()) };
 }
 
-/// How many looks at the clock are left out.
-const SKIP_MAX: u8 = 7;
-/// If so many took less than this.
-const OFTEN: Duration = Duration::from_micros(8);
 /// It has, or had, a tie with somebody on another node.
 const TIED: u8 = 1;
 /// It has, or had, a name, or wants to hear of nodes.

@@ -7,6 +7,7 @@ use std::thread::yield_now;
 
 use tokio::runtime::{Builder, Runtime};
 
+use super::actors::keep_none;
 use super::cell::lock;
 use super::clock::Moment;
 use super::link::Link;
@@ -40,6 +41,7 @@ impl Idle {
 
     fn before_sleep(&self, rhythm: &mut Rhythm) {
         HERE.with_borrow_mut(|here| here.sends = true);
+        keep_none();
         let last = send_all();
         let (stage, sockets) = match self {
             Idle::Arbiter(stages, at, sockets) => {

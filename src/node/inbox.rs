@@ -19,10 +19,11 @@ use serde::de::DeserializeOwned;
 
 use super::answer::Asker;
 use super::batch::{Batch, Mail};
-use super::cell::{Cell, Mailbox, current, lock, must_yield};
+use super::cell::{Cell, Mailbox, current, lock};
 use super::letter::{Content, Letter};
 use super::parcel::{Asked, Parcel, Put, RunOf};
 use super::queue::Queue;
+use super::slice::must_yield;
 use super::stage::Body;
 use crate::core::flow::Word;
 use crate::core::life::Notice;

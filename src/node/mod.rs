@@ -4,7 +4,7 @@
 //! keeper of ties); each worker arbiter carries actors of the user's. Decisions are made in `core`; here
 //! they are carried out. A node is a value: a test holds several in one OS process.
 
-mod actors;
+pub(crate) mod actors;
 pub(crate) mod ambient;
 pub(crate) mod answer;
 pub(crate) mod args;
@@ -53,6 +53,7 @@ pub(crate) mod seat;
 pub(crate) mod shares;
 mod signals;
 mod slave;
+pub(crate) mod slice;
 mod socket;
 mod sockets;
 pub(crate) mod stage;

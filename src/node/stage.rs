@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use futures::task::waker_ref;
 
-use super::cell::{Cell, Slice, as_current, classify, lock, set_slice};
+use super::cell::{Cell, as_current, classify, lock};
 use super::clock::Moment;
 use super::load::RunQueue;
 use super::nursery::Nursery;
 use super::places::Places;
+use super::slice::{Slice, set_slice};
 use super::stages::Stages;
 use crate::core::balance::{Crew, begins_here};
 use crate::term::ExitReason;
@@ -496,7 +497,7 @@ impl Player {
             return Poll::Pending;
         }
         let before = as_current(Some(current));
-        set_slice(Slice::Until { end: now.and(SLICE_LENGTH), looked: now, skip: 0 });
+        set_slice(Slice::Until { end: now.and(SLICE_LENGTH), looked: now });
         let polled = catch_unwind(AssertUnwindSafe(|| {
             if let Some(make) = make {
                 *code = Some(make(cell.clone()));

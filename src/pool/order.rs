@@ -15,8 +15,9 @@ use super::{Pool, SpawnError};
 use crate::actor::{Spawnable, host};
 use crate::addr::RemoteAddr;
 use crate::node::Node;
-use crate::node::cell::{Cell, must_yield};
+use crate::node::cell::Cell;
 use crate::node::registry::kind_of;
+use crate::node::slice::must_yield;
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref};
 use crate::wire::Signal;
 
