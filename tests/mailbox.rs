@@ -255,6 +255,33 @@ async fn no_down_is_left_once_demonitor_flush_has_returned() {
     pool.stop().await;
 }
 
+// Whom a thread sent to last it finds again without a look: unless that has ended.
+#[actix::test]
+async fn who_has_just_been_sent_to_and_ends_gets_nothing_more() {
+    let pool = TestPool::start(1).await;
+    for node in pool.nodes().await.expect("the master answers") {
+        let told = pool.call_on::<Vec<bool>>(node, "mailbox", "tells", ()).await;
+        let told = told.expect("it starts").await.expect("it ends");
+        assert_eq!(told, [true, true, false, true, false], "on {node}");
+    }
+    pool.stop().await;
+}
+
+/// Sends to two that live, one of which is killed, and says which of the messages were put on their way.
+async fn tells(mut ctx: Ctx) -> Vec<bool> {
+    let friends = [
+        ctx.spawn_actor::<CountersFriend>(ctx.pid()).await.expect("it starts here"),
+        ctx.spawn_actor::<CountersFriend>(ctx.pid()).await.expect("it starts here"),
+    ];
+    let tell = |friend: usize| friends[friend].try_send(Go(0)).is_ok();
+    let mut told = vec![tell(0), tell(0)];
+    ctx.monitor(friends[0].pid());
+    ctx.exit(friends[0].pid(), ExitReason::Kill);
+    ctx.receive::<Down>().await;
+    told.extend([tell(0), tell(1), tell(0)]);
+    told
+}
+
 impl TestPool {
     async fn start_counters_friend(&self) -> RemoteAddr<CountersFriend> {
         let slave = self.slaves().await[0];
@@ -304,7 +331,7 @@ async fn counts(ctx: Ctx, to: Pid, numbers: u64) {
         ctx.send(to, number);
     }
 }
-remote_fn!("mailbox": sends_all, sends_job, sends_other_job, counts);
+remote_fn!("mailbox": sends_all, sends_job, sends_other_job, counts, tells);
 
 /// Counts when it is told to.
 struct CountersFriend {

@@ -10,17 +10,17 @@ use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 
-use rustix::process::{getpid, getsid, setpgid};
+use rustix::process::setpgid;
 
 /// GD-9: what a terminal says to those in front of it, its SIGINT and SIGHUP, says nothing to this OS process and to
 /// what it starts; and none of them waits for a terminal.
 ///
 /// Who leads a session, as ssh starts us, leads a process group of its own, and had no terminal to begin with.
 pub(super) fn leave_terminal() {
-    if getsid(None) == Ok(getpid()) {
+    // Refused to who leads a session. To ask for the session itself is no way: its leader may be beyond this PID namespace.
+    if setpgid(None, None).is_err() {
         return;
     }
-    let _ = setpgid(None, None); // it leads one, or may
     let flags = libc::O_NOCTTY | libc::O_CLOEXEC;
     if let Ok(terminal) = OpenOptions::new().read(true).custom_flags(flags).open("/dev/tty") {
         // SAFETY: this request takes nothing, and it is about an open file.
