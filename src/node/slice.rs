@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn a_slice_ends_for_whoever_asks_seldom_and_soon_for_whoever_asks_often() {
         assert!(!must_yield(), "outside of a turn nobody has to");
-        set_slice(slice_of(Duration::from_millis(20)));
         let begin = std::time::Instant::now();
+        set_slice(slice_of(Duration::from_millis(20)));
         while !must_yield() {}
         assert!(begin.elapsed() >= Duration::from_millis(20));
         assert!(must_yield(), "it stays spent");
