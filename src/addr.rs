@@ -72,11 +72,7 @@ impl<A: Spawnable> RemoteAddr<A> {
         A: Accepts<M>,
         M: RemoteMessage,
     {
-        let mut found = None;
-        match at_home(&self.node, &mut found) {
-            Ok(node) => ask(node, self.pid, message),
-            Err(why) => Request::failed(why),
-        }
+        ask_from(&self.node, self.pid, message)
     }
 
     /// Sends a message and forgets it. To the dead, or to a lost node, it vanishes.
@@ -155,11 +151,7 @@ impl<M: RemoteMessage> RemoteRecipient<M> {
     /// # Errors
     /// Those of [`RemoteAddr::send`].
     pub fn send(&self, message: M) -> Request<M::Result> {
-        let mut found = None;
-        match at_home(&self.node, &mut found) {
-            Ok(node) => ask(node, self.pid, message),
-            Err(why) => Request::failed(why),
-        }
+        ask_from(&self.node, self.pid, message)
     }
 
     /// Sends a message and forgets it, as [`RemoteAddr::do_send`] does.
@@ -199,7 +191,6 @@ where
     let kind = tag_of::<T>();
     if to.node() == node.name {
         let cell = match to {
-            // What follows a signal that has ended it is not received, though its code may still run.
             To::Pid(pid) => node.receiver(*pid),
             To::Name(name, _) => node.whereis(name),
         };
@@ -226,6 +217,16 @@ pub(crate) async fn ready(node: &Arc<Node>, to: &To) {
         && let Ok(link) = node.link_to(to.node())
     {
         link.ready(to.pid().map(Pid::number)).await;
+    }
+}
+
+/// Puts a question to an actor, from wherever this is.
+#[inline]
+fn ask_from<M: RemoteMessage>(node: &Option<Arc<Node>>, to: Pid, message: M) -> Request<M::Result> {
+    let mut found = None;
+    match at_home(node, &mut found) {
+        Ok(node) => ask(node, to, message),
+        Err(why) => Request::failed(why),
     }
 }
 

@@ -512,7 +512,7 @@ pub(crate) fn runs_at(node: &Arc<Node>) -> bool {
 
 /// Whether any does.
 pub(super) fn runs_here() -> bool {
-    CURRENT.with_borrow(Option::is_some)
+    CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false) // a thread's locals go when it ends
 }
 
 /// Its number; 0 if none does.
@@ -554,7 +554,7 @@ pub async fn yield_now() {
 /// Always, by design: the panic carries the reason to the actor's cell. Outside of an actor it is an
 /// ordinary panic.
 pub fn exit(reason: ExitReason) -> ! {
-    match CURRENT.with_borrow(Option::is_some) {
+    match runs_here() {
         true => resume_unwind(Box::new(ExitNow(reason))),
         false => panic!("exit({reason}) was called outside of an actor"),
     }

@@ -6,10 +6,9 @@
 
 #![expect(unsafe_code, reason = "a request to a terminal that rustix does not know")]
 
-use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::setpgid;
 
 /// GD-9: what a terminal says to those in front of it, its SIGINT and SIGHUP, says nothing to this OS process and to
@@ -21,8 +20,8 @@ pub(super) fn leave_terminal() {
     if setpgid(None, None).is_err() {
         return;
     }
-    let flags = libc::O_NOCTTY | libc::O_CLOEXEC;
-    if let Ok(terminal) = OpenOptions::new().read(true).custom_flags(flags).open("/dev/tty") {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+    if let Ok(terminal) = open("/dev/tty", flags, Mode::empty()) {
         // SAFETY: this request takes nothing, and it is about an open file.
         let _ = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
     }
