@@ -14,6 +14,9 @@ use rustix::process::setpgid;
 /// GD-9: what a terminal says to those in front of it, its SIGINT and SIGHUP, says nothing to this OS process and to
 /// what it starts; and none of them waits for a terminal.
 ///
+/// A guard that is stopped when its master ends goes on then: to a process group that nobody of its session is left to continue,
+/// the kernel sends SIGHUP and SIGCONT.
+///
 /// Who leads a session, as ssh starts us, leads a process group of its own, and had no terminal to begin with.
 pub(super) fn leave_terminal() {
     // Refused to who leads a session. To ask for the session itself is no way: its leader may be beyond this PID namespace.
