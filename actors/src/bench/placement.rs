@@ -8,7 +8,7 @@ use pspawn::Error;
 use pspawn::prelude::*;
 
 use super::erlang::Nodes;
-use super::measure::{Effort, percentile_99};
+use super::measure::{Effort, median, percentile_99};
 use super::pair::Pair;
 use super::{Limit, Workload, crew, jobs};
 
@@ -121,6 +121,8 @@ async fn job(ctx: Ctx, to: Pid, turns: u64) {
     ctx.send(to, ctx.pid());
 }
 
+/// Not inlined, so that it is the same code, and as fast, where it is timed and where it is a job.
+#[inline(never)]
 fn spin(turns: u64) {
     let mut sum = 1_u64;
     for turn in 0..turns {
@@ -128,25 +130,25 @@ fn spin(turns: u64) {
     }
 }
 
-/// How much of it fits into a second of a core when all of them are at work: the most that was ever seen, as
-/// whatever else the machine does makes it less.
+/// How much of it fits into a second of a core when all of them are at work for a while: the median of some tries, as the
+/// best would tell what a core can do in a lucky moment.
 fn turns_a_second() -> f64 {
-    static BEST: Mutex<f64> = Mutex::new(0.0);
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let once = || {
         let begin = Instant::now();
         spin(TURNS_TRIED);
         TURNS_TRIED as f64 / begin.elapsed().as_secs_f64()
     };
-    let mut best = BEST.lock().unwrap_or_else(PoisonError::into_inner);
-    for _ in 0..TRIES {
-        let rates: Vec<f64> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..cores).map(|_| scope.spawn(once)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
-        });
-        *best = best.max(rates.iter().sum::<f64>() / cores as f64);
-    }
-    *best
+    let tries: Vec<f64> = (0..TRIES)
+        .map(|_| {
+            let rates: Vec<f64> = thread::scope(|scope| {
+                let threads: Vec<_> = (0..cores).map(|_| scope.spawn(once)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
+            });
+            rates.iter().sum::<f64>() / cores as f64
+        })
+        .collect();
+    median(&tries)
 }
 
 /// All cores at work until the last job is done, or the longest job alone.
@@ -217,5 +219,5 @@ const SLAVES: usize = 4;
 const NODES: usize = SLAVES + 1;
 const PATIENCE: Duration = Duration::from_secs(60);
 const TURNS_AT_ONCE: u64 = 10_000;
-const TURNS_TRIED: u64 = 4_000_000;
-const TRIES: usize = 20;
+const TURNS_TRIED: u64 = 50_000_000;
+const TRIES: usize = 9;
