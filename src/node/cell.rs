@@ -213,11 +213,10 @@ impl Cell {
         self.stage().load()
     }
 
-    /// It begins on another stage. It counts as queued.
+    /// It is to begin on another stage, which counts it as queued once it has it.
     pub(super) fn move_to(&self, stage: &Stage) {
         self.queue().dropped_while_queued();
         self.stage.store(stage.number(), Ordering::Relaxed);
-        stage.load().woken();
     }
 
     /// Whether a signal has ended the actor: messages to it vanish from now on.
@@ -395,11 +394,6 @@ impl Cell {
         }
     }
 
-    /// It is on its way to its stage.
-    pub(super) fn count_as_queued(&self) {
-        self.queue().woken();
-    }
-
     /// It has ended. CE-2: the flag stays set, so that a waker that is used later counts for nothing.
     pub(super) fn count_as_gone(&self) {
         if self.queued.swap(true, Ordering::AcqRel) {
@@ -482,9 +476,7 @@ impl Cell {
 impl ArcWake for Cell {
     fn wake_by_ref(cell: &Arc<Self>) {
         if !cell.queued.swap(true, Ordering::AcqRel) {
-            let stage = cell.stage();
-            stage.load().woken();
-            stage.ready(cell.clone());
+            cell.stage().ready(cell.clone());
         }
     }
 }

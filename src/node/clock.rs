@@ -58,7 +58,7 @@ pub(crate) fn boot_time() -> Duration {
 }
 
 /// What the clock said.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(Instant);
 
 impl Moment {

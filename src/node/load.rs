@@ -12,12 +12,14 @@ use crate::term::LoadReport;
 
 /// What an arbiter has to do: actors that wait for it, and the one that it runs.
 ///
-/// LD-1: every [`woken`](RunQueue::woken) is followed by exactly one of
+/// LD-1: every [`woken`](RunQueue::woken) and [`woken_here`](RunQueue::woken_here) is followed by exactly one of
 /// [`poll_started(true)`](RunQueue::poll_started) and
 /// [`dropped_while_queued`](RunQueue::dropped_while_queued); the caller's flag "queued" sees to
 /// that. Then both counts are exact at rest; in between another thread may see them one off.
 #[derive(Debug, Default)]
 pub(crate) struct RunQueue {
+    /// Those who are runnable are the sum of what the arbiter's own thread has counted, and of what all have.
+    runnable_here: AtomicI64,
     runnable: AtomicI64,
     running: AtomicI64,
     stuck: AtomicBool,
@@ -40,11 +42,14 @@ impl RunQueue {
         self.runnable.fetch_add(1, Relaxed);
     }
 
+    /// The same, on the arbiter's own thread.
+    pub(crate) fn woken_here(&self) {
+        add(&self.runnable_here, 1);
+    }
+
     /// An actor is being run; it need not have been queued, a runtime may poll for no reason.
     pub(crate) fn poll_started(&self, was_queued: bool) {
-        if was_queued {
-            self.runnable.fetch_sub(1, Relaxed);
-        }
+        add(&self.runnable_here, -i64::from(was_queued));
         add(&self.running, 1);
     }
 
@@ -60,7 +65,7 @@ impl RunQueue {
 
     /// Runnable and not running: Erlang's `statistics(run_queue)`.
     pub(crate) fn len(&self) -> u32 {
-        count(&self.runnable)
+        at_least_0(self.runnable_here.load(Relaxed) + self.runnable.load(Relaxed))
     }
 
     pub(crate) fn running(&self) -> u32 {
@@ -292,8 +297,11 @@ fn add(counter: &AtomicI64, more: i64) {
 }
 
 fn count(counter: &AtomicI64) -> u32 {
-    let count = counter.load(Relaxed).max(0);
-    u32::try_from(count).unwrap_or(u32::MAX)
+    at_least_0(counter.load(Relaxed))
+}
+
+fn at_least_0(count: i64) -> u32 {
+    u32::try_from(count.max(0)).unwrap_or(u32::MAX)
 }
 
 fn clamped(count: usize) -> u32 {
@@ -315,7 +323,7 @@ mod tests {
         let queue = RunQueue::default();
         let counts = || (queue.len(), queue.running());
         queue.woken();
-        queue.woken();
+        queue.woken_here();
         assert_eq!(counts(), (2, 0));
         queue.poll_started(true);
         assert_eq!(counts(), (1, 1));

@@ -56,8 +56,41 @@ fn look_at_clock() -> bool {
         return true;
     }
     SLICE.set(Slice::Until { end, looked: now });
-    LEFT_OUT.set(if now.since(looked) < OFTEN { LEFT_OUT_MAX } else { 0 });
+    LEFT_OUT.set(left_out(now.since(looked)));
     is_current_doomed()
+}
+
+/// When to look at the clock: not each time while what happens in between takes next to no time.
+pub(super) struct Glances {
+    /// What it said last.
+    looked: Moment,
+    left_out: u8,
+}
+
+impl Glances {
+    /// It was looked at now.
+    pub(super) fn new(now: Moment) -> Glances {
+        Glances { looked: now, left_out: 0 }
+    }
+
+    /// The time after a turn which has left this of its slice, or a bit less than that.
+    pub(super) fn after_turn(&mut self, left: Slice) -> Moment {
+        match left {
+            Slice::Until { looked, .. } if looked > self.looked => self.looked = looked,
+            Slice::Until { .. } | Slice::Endless if self.left_out > 0 => self.left_out -= 1,
+            Slice::Until { .. } | Slice::Endless | Slice::Spent => {
+                let now = Moment::now();
+                self.left_out = left_out(now.since(self.looked));
+                self.looked = now;
+            }
+        }
+        self.looked
+    }
+}
+
+/// How many looks are left out when the last ones were so far apart.
+fn left_out(apart: Duration) -> u8 {
+    if apart < OFTEN { LEFT_OUT_MAX } else { 0 }
 }
 
 thread_local! {
@@ -105,5 +138,22 @@ mod tests {
         set_slice(Slice::Endless);
         spend_slice();
         assert!(!must_yield(), "an endless one is never spent");
+    }
+    #[test]
+    fn short_turns_are_timed_now_and_then_and_one_that_took_its_slice_at_once() {
+        let mut glances = Glances::new(Moment::now());
+        let mut seen: Vec<Moment> = (0..100).map(|_| glances.after_turn(Slice::Endless)).collect();
+        seen.dedup();
+        assert!(seen.len() >= 100 / (usize::from(LEFT_OUT_MAX) + 1), "{} looks", seen.len());
+        let before = Moment::now();
+        assert!(glances.after_turn(Slice::Spent) >= before);
+        // Who has looked by itself saves us the look.
+        let Slice::Until { end, .. } = slice_of(Duration::from_secs(60)) else { unreachable!() };
+        let looked = Moment::now();
+        assert_eq!(glances.after_turn(Slice::Until { end, looked }), looked);
+        std::thread::sleep(OFTEN);
+        glances.left_out = 0;
+        glances.after_turn(Slice::Endless);
+        assert_eq!(glances.left_out, 0, "turns that are longer are timed each");
     }
 }

@@ -19,9 +19,9 @@ use futures::task::waker_ref;
 use super::cell::{Cell, as_current, classify, lock};
 use super::clock::Moment;
 use super::load::RunQueue;
-use super::nursery::Nursery;
+use super::nursery::{Cradle, Nursery, Origin};
 use super::places::Places;
-use super::slice::{Slice, set_slice};
+use super::slice::{Glances, Slice, set_slice};
 use super::stages::Stages;
 use crate::core::balance::{Crew, begins_here};
 use crate::term::ExitReason;
@@ -34,6 +34,8 @@ pub(crate) struct Stage {
     load: Arc<RunQueue>,
     ready: Mutex<Ready>,
     nursery: Nursery,
+    /// The nursery's other end, until an arbiter runs this.
+    cradle: Mutex<Option<Cradle>>,
     /// Somebody is in there, and it is over: for who does not want to wait for that.
     news: AtomicBool,
     closed: AtomicBool,
@@ -58,6 +60,13 @@ enum Entry {
     Order(Box<dyn FnOnce() + Send>),
 }
 
+impl Entry {
+    /// Whether it is an actor's, which counts as queued.
+    fn is_actor(&self) -> bool {
+        !matches!(self, Entry::Order(_))
+    }
+}
+
 /// An actor's code: a future that is polled until it waits, has used up its slice, or is done.
 pub(crate) trait Body: Future<Output = ()> {
     /// From now on dropping it runs no hook of the user's.
@@ -67,13 +76,9 @@ pub(crate) trait Body: Future<Output = ()> {
 type Code = Pin<Box<dyn Body>>;
 type Make = Box<dyn FnOnce(Arc<Cell>) -> Code + Send>;
 
-/// A new actor on its way to its stage. If that is over first, the actor ends.
-pub(crate) struct Birth {
-    /// Who, and what makes it; none when it has begun.
-    of: Option<(Arc<Cell>, Make)>,
-    /// It was handed on once.
-    settled: bool,
-}
+/// A new actor on its way to its stage: who, and what makes it; none when it has begun. If the stage is over first, the actor
+/// ends.
+pub(crate) struct Birth(Option<(Arc<Cell>, Make)>);
 
 impl Birth {
     /// `make` is called in the actor's first turn.
@@ -81,22 +86,26 @@ impl Birth {
         cell: Arc<Cell>,
         make: impl FnOnce(Arc<Cell>) -> B + Send + 'static,
     ) -> Birth {
-        cell.count_as_queued();
-        Birth { of: Some((cell, Box::new(|cell| Box::pin(make(cell))))), settled: false }
+        Birth(Some((cell, Box::new(|cell| Box::pin(make(cell))))))
+    }
+
+    /// Nobody's.
+    #[cfg(test)]
+    pub(super) fn none() -> Birth {
+        Birth(None)
     }
 
     /// It begins on another stage than was thought.
-    fn goes_to(&mut self, stage: &Stage) {
-        if let Some((cell, _)) = &self.of {
+    fn goes_to(&self, stage: &Stage) {
+        if let Some((cell, _)) = &self.0 {
             cell.move_to(stage);
         }
-        self.settled = true;
     }
 }
 
 impl Drop for Birth {
     fn drop(&mut self) {
-        if let Some((cell, make)) = self.of.take() {
+        if let Some((cell, make)) = self.0.take() {
             over(&cell, (None, Some(make)), ExitReason::Shutdown, false);
         }
     }
@@ -104,11 +113,13 @@ impl Drop for Birth {
 
 impl Stage {
     pub(super) fn new(number: u16) -> Stage {
+        let (nursery, cradle) = Nursery::new();
         Stage {
             number,
             load: Arc::default(),
             ready: Mutex::default(),
-            nursery: Nursery::default(),
+            nursery,
+            cradle: Mutex::new(Some(cradle)),
             news: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
@@ -135,12 +146,21 @@ impl Stage {
     /// then its node is to look after it.
     #[must_use]
     pub(crate) fn enter(&self, birth: Birth) -> bool {
+        if self.is_own() {
+            let entered = here(|here| {
+                here.put(Entry::Next);
+                (self.nursery.put_own(birth, &here.cradle), here.sleeper.take())
+            });
+            let Some((first, sleeper)) = entered else { return false };
+            sleeper.into_iter().for_each(Waker::wake);
+            return first;
+        }
         let first = self.nursery.put(birth);
         self.push(Entry::Next);
         first
     }
 
-    /// Lets an actor that lives here have a turn; it is counted already.
+    /// Lets an actor that lives here have a turn.
     pub(crate) fn ready(&self, cell: Arc<Cell>) {
         self.push(Entry::Turn(cell));
     }
@@ -151,7 +171,17 @@ impl Stage {
     }
 
     fn push(&self, entry: Entry) {
-        let Some(entry) = self.push_here(entry) else { return };
+        if self.is_own() {
+            // No lock is needed.
+            let sleeper = here(|here| {
+                here.put(entry);
+                here.sleeper.take()
+            });
+            return sleeper.flatten().into_iter().for_each(Waker::wake);
+        }
+        if entry.is_actor() {
+            self.load.woken();
+        }
         let mut ready = lock(&self.ready);
         if ready.closed {
             drop(ready); // what is dropped may end an actor
@@ -167,19 +197,9 @@ impl Stage {
         }
     }
 
-    /// On the stage's own thread no lock is needed; hands the entry back on others.
-    fn push_here(&self, entry: Entry) -> Option<Entry> {
-        let mut entry = Some(entry);
-        let sleeper = HERE.try_with(|here| {
-            let mut here = here.borrow_mut();
-            let here = here.as_mut().filter(|here| std::ptr::eq(here.stage(), self))?;
-            here.queue.extend(entry.take());
-            here.sleeper.take()
-        });
-        if let Ok(Some(sleeper)) = sleeper {
-            sleeper.wake();
-        }
-        entry
+    /// Whether it is that of this thread.
+    fn is_own(&self) -> bool {
+        std::ptr::eq(OWN.get(), self)
     }
 
     /// Takes all whom other threads have made ready; how many.
@@ -254,9 +274,7 @@ impl Stage {
     }
 
     fn close_nursery(&self) {
-        while let Some(birth) = self.nursery.take() {
-            drop(birth);
-        }
+        self.nursery.take_all().for_each(drop);
     }
 }
 
@@ -270,7 +288,9 @@ impl Opening {
     /// Runs it, on this thread, until that ends.
     pub(crate) fn run(self) {
         let (stages, number, queue) = (self.stages.clone(), self.number, VecDeque::new());
-        HERE.set(Some(Here { stages, number, queue, sleeper: None }));
+        let cradle = lock(&self.stage().cradle).take().expect("a stage is run once");
+        OWN.set(self.stage());
+        HERE.set(Some(Here { stages, number, queue, cradle, sleeper: None }));
         actix_rt::spawn(Performance {
             opening: self,
             players: Places::default(),
@@ -299,6 +319,7 @@ struct Here {
     number: u16,
     /// Whose turns are next.
     queue: VecDeque<Entry>,
+    cradle: Cradle,
     /// As that of the shared queue.
     sleeper: Option<Waker>,
 }
@@ -306,6 +327,13 @@ struct Here {
 impl Here {
     fn stage(&self) -> &Stage {
         self.stages.at(self.number)
+    }
+
+    fn put(&mut self, entry: Entry) {
+        if entry.is_actor() {
+            self.stage().load.woken_here();
+        }
+        self.queue.push_back(entry);
     }
 }
 
@@ -316,6 +344,8 @@ pub(crate) fn number_here(of: &Arc<Stages>) -> Option<u16> {
 
 thread_local! {
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+    /// Which stage that is of; null if there is none.
+    static OWN: std::cell::Cell<*const Stage> = const { std::cell::Cell::new(std::ptr::null()) };
 }
 
 /// Lets `act` change what no other thread touches. It runs no code but ours.
@@ -339,6 +369,7 @@ impl Future for Performance {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let mut begin = Moment::now();
+        let mut glances = Glances::new(begin);
         if std::mem::take(&mut this.asleep) {
             this.opening.stages.count_as_awake();
             this.opening.stage().wake_up();
@@ -359,9 +390,9 @@ impl Future for Performance {
                 this.asleep = true;
                 return Poll::Pending;
             };
-            this.run(entry, begin);
-            begin = Moment::now();
-            if !this.opening.stage().nursery.is_empty() {
+            let left = this.run(entry, begin);
+            let looked = std::mem::replace(&mut begin, glances.after_turn(left));
+            if begin != looked {
                 this.opening.stages.call_if_overdue(this.opening.stage(), begin);
             }
             if end.is_due_at(begin) || !tokio::task::coop::has_budget_remaining() {
@@ -405,60 +436,71 @@ impl Performance {
     fn take_over(&mut self, now: Moment) -> bool {
         let stage = self.opening.stage();
         let mut any = false;
-        for mut birth in self.opening.stages.take_over(stage, now) {
+        for birth in self.opening.stages.take_over(stage, now) {
             birth.goes_to(stage);
-            here(|here| here.queue.push_back(Entry::Birth(birth)));
+            here(|here| here.put(Entry::Birth(birth)));
             any = true;
         }
         any
     }
 
-    /// The next child begins, here or where fewer live.
-    fn next_birth(&mut self, now: Moment) {
+    /// The next child begins, here or where fewer live. Returns what is left of a slice that it had.
+    fn next_birth(&mut self, now: Moment) -> Slice {
         let Opening { stages, .. } = &self.opening;
         let stage = self.opening.stage();
-        let Some(mut birth) = stage.nursery.take() else { return };
-        if !birth.settled
-            && let Some((cell, _)) = &birth.of
+        let next = here(|here| stage.nursery.take(&here.cradle)).flatten();
+        let Some((birth, of)) = next else { return Slice::Endless };
+        if of == Origin::Own
+            && let Some((cell, _)) = &birth.0
             && let Some(other) = stages.another(stage, cell.pid.number() as usize)
             && !begins_here(stage.crew(), other.crew())
         {
             let node = cell.node.clone();
             birth.goes_to(other);
-            return node.let_begin(birth, other);
+            node.let_begin(birth, other);
+            return Slice::Endless;
         }
-        self.begin(birth, now);
+        self.begin(birth, now)
     }
 
-    fn begin(&mut self, mut birth: Birth, now: Moment) {
-        let Some((cell, make)) = birth.of.take() else { return };
+    fn begin(&mut self, mut birth: Birth, now: Moment) -> Slice {
+        let Some((cell, make)) = birth.0.take() else { return Slice::Endless };
         let current = cell.clone();
         let mut player = Player { cell, code: None };
-        if player.turn(current, Some(make), now).is_pending() {
+        let (turn, left) = player.turn(current, Some(make), now);
+        if turn.is_pending() {
             let at = self.players.insert(player);
             if let Some(player) = self.players.get_mut(at) {
                 player.cell.set_place(at);
             }
             self.opening.stage().load.lives(1);
         }
+        left
     }
 
-    fn run(&mut self, entry: Entry, now: Moment) {
+    /// Whoever's turn it is has it now. Returns what is left of the slice, if somebody had one.
+    fn run(&mut self, entry: Entry, now: Moment) -> Slice {
         match entry {
             Entry::Turn(cell) => {
                 let at = cell.place();
-                let Some(player) = self.players.get_mut(at) else { return };
                 // It may have ended while it was ready, and another may have its place.
-                if Arc::ptr_eq(&player.cell, &cell) && player.turn(cell, None, now).is_ready() {
+                let player = self.players.get_mut(at);
+                let Some(player) = player.filter(|player| Arc::ptr_eq(&player.cell, &cell)) else {
+                    return Slice::Endless;
+                };
+                let (turn, left) = player.turn(cell, None, now);
+                if turn.is_ready() {
                     drop(self.players.remove(at));
                     self.opening.stage().load.lives(-1);
                 }
+                left
             }
             Entry::Next => self.next_birth(now),
             Entry::Birth(birth) => self.begin(birth, now),
             Entry::Order(order) => {
                 // A panic is that of a user's `Deserialize`; whoever waits for the order has heard.
                 let _ = catch_unwind(AssertUnwindSafe(order));
+                Slice::Endless
             }
         }
     }
@@ -470,6 +512,7 @@ impl Drop for Performance {
             self.opening.stages.count_as_awake();
         }
         self.opening.stage().close(); // before those that live here end
+        OWN.set(std::ptr::null());
         let here = HERE.try_with(RefCell::take);
         drop(here); // who is on the way there ends, too
         self.opening.stage().close_nursery();
@@ -484,17 +527,18 @@ struct Player {
 }
 
 impl Player {
-    /// Lets it run, in its first turn what makes it. `current` is its cell.
-    fn turn(&mut self, current: Arc<Cell>, make: Option<Make>, now: Moment) -> Poll<()> {
+    /// Lets it run, in its first turn what makes it. `current` is its cell. Returns what is left
+    /// of its slice, too.
+    fn turn(&mut self, current: Arc<Cell>, make: Option<Make>, now: Moment) -> (Poll<()>, Slice) {
         let Player { cell, code } = self;
         let _turn = cell.start_turn();
         if cell.is_doomed() {
             over(cell, (code.take(), make), ExitReason::Normal, false);
-            return Poll::Ready(());
+            return (Poll::Ready(()), Slice::Endless);
         }
         let waker = waker_ref(cell);
         if cell.rests(&waker) {
-            return Poll::Pending;
+            return (Poll::Pending, Slice::Endless);
         }
         let before = as_current(Some(current));
         set_slice(Slice::Until { end: now.and(SLICE_LENGTH), looked: now });
@@ -505,7 +549,7 @@ impl Player {
             let Some(code) = code else { return Poll::Ready(()) };
             code.as_mut().poll(&mut Context::from_waker(&waker))
         }));
-        let spent = matches!(set_slice(Slice::Endless), Slice::Spent);
+        let left = set_slice(Slice::Endless);
         let (own, hooks) = match polled {
             Ok(Poll::Ready(())) => (ExitReason::Normal, true),
             Err(panic) => (classify(panic), false),
@@ -513,15 +557,15 @@ impl Player {
             Ok(Poll::Pending) => {
                 as_current(before);
                 cell.end_turn();
-                if spent {
+                if matches!(left, Slice::Spent) {
                     cell.wake(); // it has more to do
                 }
-                return Poll::Pending;
+                return (Poll::Pending, left);
             }
         };
         over_as_current(cell, (code.take(), None), own, hooks);
         as_current(before);
-        Poll::Ready(())
+        (Poll::Ready(()), left)
     }
 }
 

@@ -68,8 +68,7 @@ impl Stages {
     /// Those whom this stage, which has nothing to do, takes from another one.
     pub(super) fn take_over(&self, to: &Stage, now: Moment) -> impl Iterator<Item = Birth> {
         let from = self.others(to).find(|other| other.nursery().is_overdue_at(now));
-        let taken = from.map(|other| other.nursery().take_share()).unwrap_or_default();
-        taken.into_iter()
+        from.into_iter().flat_map(|other| other.nursery().take_share())
     }
 
     fn others(&self, than: &Stage) -> impl Iterator<Item = &Stage> {
