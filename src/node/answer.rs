@@ -24,33 +24,54 @@ pub(crate) struct Return {
     pub(crate) question: u64,
 }
 
+/// The same as an [`Asker`] while a handler runs: most answer at once, and nothing need be counted for that.
+pub(crate) struct Due<'a> {
+    cell: &'a Arc<Cell>,
+    link: Option<&'a Arc<Link>>,
+    question: u64,
+    open: bool,
+}
+
 impl Asker {
     pub(crate) fn new(cell: Arc<Cell>, to: Return) -> Asker {
         Asker { cell, to: Some(to) }
     }
 
+    /// Lets `act` answer, or not.
+    pub(crate) fn lend<R>(mut self, act: impl FnOnce(Option<Due<'_>>) -> R) -> R {
+        let to = self.to.take();
+        let due = to.as_ref().map(|to| Due::new(&self.cell, to.link.as_ref(), to.question));
+        act(due)
+    }
+
     /// Answers with the handler's result.
-    pub(crate) fn give<R: Serialize>(mut self, result: &R) {
-        if let Some(to) = self.to.take() {
-            to.give(&self.cell, |out| encode(result, out));
-        }
+    pub(crate) fn give<R: Serialize>(self, result: &R) {
+        self.lend(|due| {
+            if let Some(due) = due {
+                due.give(result);
+            }
+        });
     }
 
     /// Answers with the result of a function. Who asked may know its fields by their names only, so
     /// structs are maps here; serde reads either.
-    pub(crate) fn give_named<R: Serialize>(mut self, result: &R) {
-        if let Some(to) = self.to.take() {
-            to.give(&self.cell, |out| {
-                result.serialize(&mut rmp_serde::Serializer::new(out).with_struct_map())
-            });
-        }
+    pub(crate) fn give_named<R: Serialize>(self, result: &R) {
+        self.lend(|due| {
+            if let Some(due) = due {
+                due.give_encoded(|out| {
+                    result.serialize(&mut rmp_serde::Serializer::new(out).with_struct_map())
+                });
+            }
+        });
     }
 
     /// Answers with what went wrong.
-    pub(crate) fn fail(mut self, fault: Fault) {
-        if let Some(to) = self.to.take() {
-            to.fail_from(&self.cell, fault);
-        }
+    pub(crate) fn fail(self, fault: Fault) {
+        self.lend(|due| {
+            if let Some(due) = due {
+                due.fail(fault);
+            }
+        });
     }
 }
 
@@ -58,42 +79,68 @@ impl Drop for Asker {
     fn drop(&mut self) {
         if let Some(to) = self.to.take() {
             let cell = self.cell.clone();
-            self.cell.orphan(move |fault| to.fail_from(&cell, fault));
+            self.cell.orphan(move |fault| {
+                Due::new(&cell, to.link.as_ref(), to.question).fail(fault);
+            });
         }
     }
 }
 
-impl Return {
-    /// What `cell` answers.
-    fn give(
-        self,
-        cell: &Cell,
+impl<'a> Due<'a> {
+    /// `link` as in [`Return`].
+    pub(crate) fn new(cell: &'a Arc<Cell>, link: Option<&'a Arc<Link>>, question: u64) -> Due<'a> {
+        Due { cell, link, question, open: true }
+    }
+
+    /// For a handler that answers later.
+    pub(crate) fn keep(mut self) -> Asker {
+        self.open = false;
+        let to = Return { link: self.link.cloned(), question: self.question };
+        Asker::new(self.cell.clone(), to)
+    }
+
+    /// Answers with the handler's result.
+    pub(crate) fn give<R: Serialize>(self, result: &R) {
+        self.give_encoded(|out| encode(result, out));
+    }
+
+    fn give_encoded(
+        mut self,
         write: impl FnOnce(&mut Draft) -> Result<(), rmp_serde::encode::Error>,
     ) {
-        let Some(link) = &self.link else {
+        self.open = false;
+        let Due { cell, question, .. } = self;
+        let Some(link) = self.link else {
             let mut draft = Draft::default();
             let outcome = match write(&mut draft) {
                 Ok(()) => Outcome::Reply(draft.into_bytes()),
                 Err(why) => Outcome::Failed(Fault::Undecodable(why.to_string())),
             };
-            return cell.node.close_question(self.question, outcome);
+            return cell.node.close_question(question, outcome);
         };
-        let head = Head::Reply { question: self.question };
-        let put = link.push(None, cell.pid.number(), head, write);
+        let put = link.push(None, cell.pid.number(), Head::Reply { question }, write);
         if let Err(why) = put {
             let why = format!("the answer cannot be sent: {why}");
-            self.fail_from(cell, Fault::Undecodable(why));
+            self.fail(Fault::Undecodable(why));
         }
     }
 
-    /// Why `cell` does not.
-    fn fail_from(self, cell: &Cell, fault: Fault) {
+    /// Answers with what went wrong.
+    pub(crate) fn fail(mut self, fault: Fault) {
+        self.open = false;
+        let Due { cell, question, .. } = self;
         match self.link {
-            Some(link) => {
-                let failed = Control::Failed { question: self.question, fault };
-                link.tell_from(cell.pid.number(), &failed);
-            }
-            None => cell.node.close_question(self.question, Outcome::Failed(fault)),
+            Some(link) => link.tell_from(cell.pid.number(), &Control::Failed { question, fault }),
+            None => cell.node.close_question(question, Outcome::Failed(fault)),
+        }
+    }
+}
+
+impl Drop for Due<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.open = false;
+            drop(Due::new(self.cell, self.link, self.question).keep());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::answer::{Asker, Return};
+use super::answer::Due;
 use super::cell::Cell;
 use super::link::Link;
 use crate::wire::{Body, Control, Cut, Fault, Head, PREFIX_BYTES, cut, read_body};
@@ -115,10 +115,9 @@ impl Batch {
     }
 
     /// Who wants an answer to a message that was taken out.
-    pub(crate) fn asker(&self, mail: &Mail) -> Option<Asker> {
+    pub(crate) fn due(&self, mail: &Mail) -> Option<Due<'_>> {
         let (question, cell) = (mail.question?, self.asked.as_ref()?);
-        let link = Some(self.origin.link.clone());
-        Some(Asker::new(cell.clone(), Return { link, question }))
+        Some(Due::new(cell, Some(&self.origin.link), question))
     }
 
     /// Answers all questions in it with this; the messages stay.
@@ -145,7 +144,7 @@ impl Drop for Batch {
     fn drop(&mut self) {
         if self.asks() {
             while let Some(mail) = self.next() {
-                drop(self.asker(&mail));
+                drop(self.due(&mail));
             }
         }
     }

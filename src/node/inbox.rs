@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use actix::dev::{AsyncContextParts, ContextFut, MessageResponse};
-use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Handler};
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Handler, MessageResult};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::answer::Asker;
+use super::answer::{Asker, Due};
 use super::batch::{Batch, Mail};
 use super::cell::{Cell, Mailbox, current, lock};
 use super::letter::{Content, Letter};
@@ -222,27 +222,52 @@ where
 }
 
 /// Lets the actor handle one message of another node, and sees to it that its asker hears.
-fn handle<A, M>(act: &mut A, ctx: &mut A::Context, message: M, asker: Option<Asker>)
+fn handle<A, M>(act: &mut A, ctx: &mut A::Context, message: M, due: Option<Due<'_>>)
 where
     A: Actor<Context: AsyncContext<A>> + Handler<M>,
     M: RemoteMessage,
 {
-    let Some(asker) = asker else {
+    let Some(due) = due else {
         return act.handle(message, ctx).handle(ctx, None);
     };
+    let mut response = Some(act.handle(message, ctx));
+    if let Some(MessageResult(result)) = take::<_, MessageResult<M>>(&mut response) {
+        return due.give(&result);
+    }
+    if is_its_own_response::<M::Result>()
+        && let Some(result) = take::<_, M::Result>(&mut response)
+    {
+        return due.give(&result);
+    }
+    let Some(response) = response else { return };
     let (tx, mut rx) = tokio::sync::oneshot::channel();
-    act.handle(message, ctx).handle(ctx, Some(tx));
+    response.handle(ctx, Some(tx));
     match rx.try_recv() {
-        Ok(result) => asker.give(&result),
+        Ok(result) => due.give(&result),
         Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {
+            let asker = due.keep();
             actix_rt::spawn(async move {
                 if let Ok(result) = rx.await {
                     asker.give(&result);
                 }
             });
         }
-        Err(tokio::sync::oneshot::error::TryRecvError::Closed) => drop(asker),
+        Err(tokio::sync::oneshot::error::TryRecvError::Closed) => drop(due),
     }
+}
+
+/// Takes out what is there if it is of this type.
+fn take<T: 'static, U: 'static>(from: &mut Option<T>) -> Option<U> {
+    (from as &mut dyn Any).downcast_mut::<Option<U>>()?.take()
+}
+
+/// Whether a handler's response of this type is the result itself: of those that actix has made so, the usual ones. They
+/// need no channel.
+fn is_its_own_response<R: 'static>() -> bool {
+    macro_rules! is_any_of {
+        ($($usual:ty),*) => { [$(TypeId::of::<$usual>()),*].contains(&TypeId::of::<R>()) };
+    }
+    is_any_of!((), bool, String, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f32, f64)
 }
 
 /// The messages that an actor takes from other nodes, by tag.
@@ -253,7 +278,7 @@ pub struct Accepted<A: Actor> {
 
 /// How messages of one type reach the handler.
 struct Entry<A: Actor> {
-    raw: fn(&mut A, &mut A::Context, &[u8], Option<Asker>),
+    raw: fn(&mut A, &mut A::Context, &[u8], Option<Due<'_>>),
     typed: Unpack<A>,
 }
 
@@ -300,17 +325,15 @@ where
     }
 }
 
-fn decode_and_handle<A, M>(act: &mut A, ctx: &mut A::Context, payload: &[u8], asker: Option<Asker>)
+fn decode_and_handle<A, M>(act: &mut A, ctx: &mut A::Context, payload: &[u8], due: Option<Due<'_>>)
 where
     A: Actor<Context: AsyncContext<A>> + Handler<M>,
     M: RemoteMessage,
 {
     match from_bytes::<M>(payload) {
-        Ok(message) => {
-            handle(act, ctx, message, asker);
-        }
-        Err(why) => match asker {
-            Some(remote) => remote.fail(Fault::Undecodable(why.to_string())),
+        Ok(message) => handle(act, ctx, message, due),
+        Err(why) => match due {
+            Some(due) => due.fail(Fault::Undecodable(why.to_string())),
             None => {
                 if let Some(cell) = current() {
                     log_dropped(&cell, &format!("undecodable: {why}"));
@@ -403,10 +426,10 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
                 }
                 self.dealt_with(batch.bytes());
             }
-            Item::Raw { tag, payload, answer } => match self.accepted.by_tag.get(&tag) {
-                Some(entry) => (entry.raw)(act, ctx, &payload, answer),
-                None => self.not_accepted(tag, payload, answer, act, ctx),
-            },
+            Item::Raw { tag, payload, answer: Some(asker) } => {
+                asker.lend(|due| self.raw(tag, payload, due, act, ctx));
+            }
+            Item::Raw { tag, payload, answer: None } => self.raw(tag, payload, None, act, ctx),
             Item::Notice(Notice::Exited { from, reason }) => {
                 if let Some(handle) = self.handler(|of| of.exited) {
                     handle(act, Exited { pid: from, reason }, ctx);
@@ -448,16 +471,31 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
         }
     }
 
+    /// A message of this node that is encoded.
+    fn raw(
+        &self,
+        tag: u32,
+        payload: Bytes,
+        due: Option<Due<'_>>,
+        act: &mut A,
+        ctx: &mut A::Context,
+    ) {
+        match self.accepted.by_tag.get(&tag) {
+            Some(entry) => (entry.raw)(act, ctx, &payload, due),
+            None => self.not_accepted(tag, payload, due, act, ctx),
+        }
+    }
+
     /// A message of another node.
     fn open(&self, batch: &Batch, mail: Mail, act: &mut A, ctx: &mut A::Context) {
-        let (tag, answer) = (mail.tag, batch.asker(&mail));
+        let (tag, due) = (mail.tag, batch.due(&mail));
         match self.accepted.by_tag.get(&tag) {
             Some(entry) => {
                 let payload = batch.payload(&mail);
-                let handle = || (entry.raw)(act, ctx, payload, answer);
+                let handle = || (entry.raw)(act, ctx, payload, due);
                 sharing(|| batch.share(&mail), payload.len(), handle);
             }
-            None => self.not_accepted(tag, batch.share(&mail), answer, act, ctx),
+            None => self.not_accepted(tag, batch.share(&mail), due, act, ctx),
         }
     }
 
@@ -465,12 +503,12 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
         &self,
         tag: u32,
         payload: Bytes,
-        answer: Option<Asker>,
+        due: Option<Due<'_>>,
         act: &mut A,
         ctx: &mut A::Context,
     ) {
-        match answer {
-            Some(remote) => remote.fail(Fault::NotAccepted { tag }),
+        match due {
+            Some(due) => due.fail(Fault::NotAccepted { tag }),
             None => {
                 if let Some(cell) = current() {
                     let content = Content::Raw { tag, payload };
