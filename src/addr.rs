@@ -21,7 +21,7 @@ use crate::message::RemoteMessage;
 use crate::node::actors::keep;
 use crate::node::ambient::{ambient_node, decode_at, decoding_node};
 use crate::node::answer::{Asker, Return};
-use crate::node::cell::{Cell, current_number};
+use crate::node::cell::{Cell, TurnId, current_number, is_turn_of, waker_here};
 use crate::node::link::{Link, PushError};
 use crate::node::parcel::{Asked, Parcel, Put};
 use crate::node::{Node, Outcome, Waiter};
@@ -317,6 +317,8 @@ enum State<R> {
     Numbered {
         node: Arc<Node>,
         question: u64,
+        /// Until it is polled: in which turn of an actor it was put, who is woken by its end.
+        put_in: Option<TurnId>,
     },
     /// An actor of this node was asked, whose handler answers at once.
     Here(Here<R>),
@@ -342,7 +344,7 @@ impl<R> Request<R> {
     pub fn within(mut self, within: Duration) -> Request<R> {
         self.within = within;
         match &mut self.state {
-            State::Numbered { node, question } => node.set_deadline(*question, within),
+            State::Numbered { node, question, .. } => node.set_deadline(*question, within),
             State::Here(Here { cell, deadline: Some((question, at)), .. }) => {
                 *at = cell.node.deadline_in(within);
                 cell.node.set_deadline(*question, within);
@@ -355,8 +357,9 @@ impl<R> Request<R> {
     /// A question that is about to be put over `link`, or to this node itself.
     fn open(node: &Arc<Node>, link: Option<&Link>, to: Pid) -> Request<R> {
         let within = node.config.times.call;
-        let question = node.open_question(link, within, Waiter::Asks(None));
-        Request { to, within, state: State::Numbered { node: node.clone(), question } }
+        let (waker, put_in) = waker_here().unzip();
+        let question = node.open_question(link, within, Waiter::Asks(waker));
+        Request { to, within, state: State::Numbered { node: node.clone(), question, put_in } }
     }
 
     pub(crate) fn failed(why: SendError) -> Request<R> {
@@ -451,7 +454,10 @@ impl<R: DeserializeOwned> Future for Request<R> {
                 };
                 return Poll::Ready(Err(why));
             }
-            State::Numbered { node, question } => {
+            State::Numbered { node, question, put_in } => {
+                if put_in.take().is_some_and(|turn| is_turn_of(turn, cx.waker())) {
+                    return Poll::Pending; // whatever has come since then has made the actor's next turn due
+                }
                 let Poll::Ready(outcome) = node.poll_question(*question, cx.waker()) else {
                     return Poll::Pending;
                 };

@@ -10,6 +10,7 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::Waker;
+use std::thread::{self, ThreadId};
 
 use bytes::Bytes;
 use futures::task::ArcWake;
@@ -204,7 +205,7 @@ impl Cell {
     }
 
     /// Where it lives.
-    fn stage(&self) -> &Stage {
+    pub(super) fn stage(&self) -> &Stage {
         self.node.stages().at(self.stage.load(Ordering::Relaxed)) // settled before its first turn
     }
 
@@ -405,6 +406,7 @@ impl Cell {
     pub(super) fn start_turn(&self) -> Turn<'_> {
         let load = self.stage().load();
         load.poll_started(self.queued.swap(false, Ordering::AcqRel));
+        TURN.set(TURN.get().wrapping_add(1));
         Turn(load)
     }
 
@@ -476,7 +478,13 @@ impl Cell {
 impl ArcWake for Cell {
     fn wake_by_ref(cell: &Arc<Self>) {
         if !cell.queued.swap(true, Ordering::AcqRel) {
-            cell.stage().ready(cell.clone());
+            Stage::ready(cell.clone());
+        }
+    }
+
+    fn wake(self: Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            Stage::ready(self);
         }
     }
 }
@@ -604,6 +612,30 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// One turn of an actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TurnId {
+    thread: ThreadId,
+    number: u64,
+}
+
+/// What wakes the running actor, and which turn of it this is.
+pub(crate) fn waker_here() -> Option<(Waker, TurnId)> {
+    let waker = CURRENT.with_borrow(|current| current.clone().map(futures::task::waker))?;
+    Some((waker, this_turn()))
+}
+
+/// Whether it is still this turn, and what is polled in it wakes the actor itself.
+pub(crate) fn is_turn_of(turn: TurnId, waker: &Waker) -> bool {
+    // Two wakers of one actor need not have the same functions, but nobody else's has the same data.
+    let is_own = |cell: &Arc<Cell>| std::ptr::eq(waker.data(), Arc::as_ptr(cell).cast());
+    turn == this_turn() && CURRENT.with_borrow(|current| current.as_ref().is_some_and(is_own))
+}
+
+fn this_turn() -> TurnId {
+    TurnId { thread: THREAD.with(|thread| *thread), number: TURN.get() }
+}
+
 /// Lets this actor be the one that runs on this thread; returns who was.
 pub(super) fn as_current(cell: Option<Arc<Cell>>) -> Option<Arc<Cell>> {
     CURRENT.replace(cell)
@@ -611,6 +643,8 @@ pub(super) fn as_current(cell: Option<Arc<Cell>>) -> Option<Arc<Cell>> {
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Cell>>> = const { RefCell::new(None) };
+    static TURN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    static THREAD: ThreadId = thread::current().id();
     static PLACE: std::cell::Cell<String> = const { std::cell::Cell::new(String::new()) };
 }
 

@@ -160,9 +160,12 @@ impl Stage {
         first
     }
 
-    /// Lets an actor that lives here have a turn.
-    pub(crate) fn ready(&self, cell: Arc<Cell>) {
-        self.push(Entry::Turn(cell));
+    /// Lets an actor have a turn where it lives.
+    pub(super) fn ready(cell: Arc<Cell>) {
+        match cell.stage().is_own() {
+            true => put_here(Entry::Turn(cell)),
+            false => cell.stage().push_far(Entry::Turn(cell.clone())),
+        }
     }
 
     /// Has something done here, or dropped if it is over.
@@ -171,14 +174,13 @@ impl Stage {
     }
 
     fn push(&self, entry: Entry) {
-        if self.is_own() {
-            // No lock is needed.
-            let sleeper = here(|here| {
-                here.put(entry);
-                here.sleeper.take()
-            });
-            return sleeper.flatten().into_iter().for_each(Waker::wake);
+        match self.is_own() {
+            true => put_here(entry),
+            false => self.push_far(entry),
         }
+    }
+
+    fn push_far(&self, entry: Entry) {
         if entry.is_actor() {
             self.load.woken();
         }
@@ -351,6 +353,15 @@ thread_local! {
 /// Lets `act` change what no other thread touches. It runs no code but ours.
 fn here<R>(act: impl FnOnce(&mut Here) -> R) -> Option<R> {
     HERE.try_with(|here| here.borrow_mut().as_mut().map(act)).ok().flatten()
+}
+
+/// Lets this have its turn on this thread's stage: no lock is needed.
+fn put_here(entry: Entry) {
+    let sleeper = here(|here| {
+        here.put(entry);
+        here.sleeper.take()
+    });
+    sleeper.flatten().into_iter().for_each(Waker::wake);
 }
 
 /// The task that runs all actors of one arbiter.

@@ -112,7 +112,7 @@ async fn asker(ctx: Ctx, teller: Pid, echo: RemoteAddr<Echo>) {
 
 pub(super) async fn ask(echo: &RemoteAddr<Echo>, seq: u64) {
     let data = Payload::from(&DATA[..]);
-    let answer = echo.send(Ask { seq, data }).within(Duration::from_secs(60)).await;
+    let answer = echo.send(Ask { seq, data }).await;
     assert_eq!(answer.expect("it is answered").seq, seq);
 }
 
