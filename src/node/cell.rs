@@ -516,11 +516,13 @@ pub(super) fn runs_here() -> bool {
 }
 
 /// Its number; 0 if none does.
+#[inline]
 pub(crate) fn current_number() -> u64 {
     CURRENT.with_borrow(|current| current.as_ref().map_or(0, |cell| cell.pid.number()))
 }
 
 /// Whether a signal has ended the running actor.
+#[inline]
 pub(super) fn is_current_doomed() -> bool {
     CURRENT.with_borrow(|current| current.as_ref().is_some_and(|cell| cell.is_doomed()))
 }
@@ -620,18 +622,21 @@ pub(crate) struct TurnId {
 }
 
 /// What wakes the running actor, and which turn of it this is.
+#[inline]
 pub(crate) fn waker_here() -> Option<(Waker, TurnId)> {
     let waker = CURRENT.with_borrow(|current| current.clone().map(futures::task::waker))?;
     Some((waker, this_turn()))
 }
 
 /// Whether it is still this turn, and what is polled in it wakes the actor itself.
+#[inline]
 pub(crate) fn is_turn_of(turn: TurnId, waker: &Waker) -> bool {
     // Two wakers of one actor need not have the same functions, but nobody else's has the same data.
     let is_own = |cell: &Arc<Cell>| std::ptr::eq(waker.data(), Arc::as_ptr(cell).cast());
     turn == this_turn() && CURRENT.with_borrow(|current| current.as_ref().is_some_and(is_own))
 }
 
+#[inline]
 fn this_turn() -> TurnId {
     TurnId { thread: THREAD.with(|thread| *thread), number: TURN.get() }
 }

@@ -43,6 +43,7 @@ impl Lane {
     }
 
     /// Whether what this one sends has to go here, to stay in order.
+    #[inline]
     pub(super) fn has_of(&self, sender: u64) -> bool {
         !self.senders.is_empty() && self.senders.contains_key(&sender)
     }

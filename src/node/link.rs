@@ -390,6 +390,7 @@ impl Link {
     }
 
     /// So many bytes were in the buffer before something was put there, and so many are now.
+    #[inline]
     fn unsent(self: &Arc<Self>, before: usize, after: usize) {
         match self.socket.get() {
             Some(_) => idle::unsent(self, before, after),
@@ -577,6 +578,7 @@ impl Link {
     }
 
     /// Whether it is lost.
+    #[inline]
     pub(crate) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Acquire)
     }

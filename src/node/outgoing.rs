@@ -20,6 +20,7 @@ pub(super) struct Known {
 
 impl Kinds {
     /// What is known of the type with this tag, and whether its number is to be said first.
+    #[inline]
     pub(super) fn look_up(&mut self, tag: u32) -> (Known, bool) {
         if let Some((last, known)) = self.last
             && last == tag

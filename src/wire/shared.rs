@@ -78,6 +78,7 @@ impl io::Write for Draft {
 }
 
 /// Lets whatever encodes now take these bytes without a copy, if it can.
+#[inline]
 pub(crate) fn offering<R>(bytes: &Bytes, encode: impl FnOnce() -> R) -> R {
     if bytes.len() < SHARED_BYTES_MIN {
         return encode();
@@ -89,6 +90,7 @@ pub(crate) fn offering<R>(bytes: &Bytes, encode: impl FnOnce() -> R) -> R {
 }
 
 /// Appends `value` to `out` in the compact form: structs are arrays.
+#[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     out: &mut impl io::Write,
