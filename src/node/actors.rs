@@ -11,10 +11,10 @@ use super::cell::{Cell, runs_here};
 use super::keeper::Ended;
 use super::link::Link;
 use super::load::Blocking;
-use super::registry::{self, Entry};
+use super::registry::{self, Entry, Known};
 use super::role::RoleEvent;
 use super::seat::{Born, Kin, Seat, Terms};
-use super::stage::{Birth, Stage, number_here};
+use super::stage::{Stage, number_here};
 use super::stages::Stages;
 use crate::core::life::Effect;
 use crate::term::{Kind, Pid, Ref};
@@ -105,13 +105,6 @@ impl Node {
         }
     }
 
-    /// Lets a new actor begin on this stage, when its turn comes there; or elsewhere, if the arbiter does not come to it.
-    pub(super) fn let_begin(&self, birth: Birth, stage: &Stage) {
-        if stage.enter(birth) && self.stages.somebody_sleeps() {
-            self.sockets.stay_awake();
-        }
-    }
-
     fn seat(
         self: &Arc<Self>,
         kind: &'static Kind,
@@ -132,6 +125,17 @@ impl Node {
         kin: Kin,
     ) -> Result<Pid, SpawnFault> {
         let known = registry::known(kind).ok_or(SpawnFault::UnknownKind)?;
+        self.start_known(known, args, options, kin)
+    }
+
+    /// The same.
+    pub(crate) fn start_known(
+        self: &Arc<Self>,
+        known: &'static Known,
+        args: &[u8],
+        options: SpawnOptions,
+        kin: Kin,
+    ) -> Result<Pid, SpawnFault> {
         if !self.allows(known.entry) {
             return Err(SpawnFault::NotAllowed);
         }

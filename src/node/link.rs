@@ -180,8 +180,7 @@ impl Link {
                 .map_err(PushError::Encode)?
                 .map_err(|long| PushError::TooLong(long, max))
         });
-        let put = put.map_err(Box::new)?;
-        let Some(Full { bytes, gate }) = put else { return Ok(()) };
+        let Some(Full { bytes, gate }) = put.map_err(Box::new)? else { return Ok(()) };
         let cell = current();
         if let Some(cell) = &cell {
             cell.rest_on(gate.clone().map_or(self.clone() as Arc<dyn Rest>, |gate| gate));

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Deref;
 use std::sync::{Mutex, OnceLock};
 
 use sha2::{Digest, Sha256};
@@ -50,10 +51,26 @@ pub(crate) fn known(kind: &Kind) -> Option<&'static Known> {
 }
 
 /// The name of what is to be started, without a copy of the text if this executable knows it.
-pub(crate) fn kind_of(module: &str, function: &str) -> Kind {
+pub(crate) enum Name {
+    Known(&'static Known),
+    Unknown(Box<Kind>),
+}
+
+impl Deref for Name {
+    type Target = Kind;
+
+    fn deref(&self) -> &Kind {
+        match self {
+            Name::Known(known) => &known.kind,
+            Name::Unknown(kind) => kind,
+        }
+    }
+}
+
+pub(crate) fn name_of(module: &str, function: &str) -> Name {
     match find(module, function) {
-        Some(Known { entry, .. }) => Kind::new(entry.module, entry.function),
-        None => Kind::new(module.to_owned(), function.to_owned()),
+        Some(known) => Name::Known(known),
+        None => Name::Unknown(Box::new(Kind::new(module.to_owned(), function.to_owned()))),
     }
 }
 
@@ -95,12 +112,12 @@ pub(crate) fn digest() -> &'static str {
 }
 
 /// Module and function.
-type Name = (&'static str, &'static str);
+type Pair = (&'static str, &'static str);
 
 struct Registry {
-    by_name: BTreeMap<Name, &'static Entry>,
+    by_name: BTreeMap<Pair, &'static Entry>,
     /// The same, to be found fast.
-    by_hash: HashMap<Name, &'static Known, BuildHasherDefault<Text>>,
+    by_hash: HashMap<Pair, &'static Known, BuildHasherDefault<Text>>,
     digest: String,
 }
 

@@ -127,8 +127,7 @@ impl Seat {
         }
         let asker = |question| Asker::new(cell.clone(), Return { link: over.clone(), question });
         let awaited = Awaited { result: result.map(asker), up: up.map(asker) };
-        let birth = Birth::new(cell.clone(), move |cell| make(cell, awaited));
-        node.let_begin(birth, node.stages().at(stage));
+        Birth::new(cell, move |cell| make(cell, awaited)).begin();
         pid
     }
 }

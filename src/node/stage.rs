@@ -95,6 +95,23 @@ impl Birth {
         Birth(None)
     }
 
+    /// Lets it begin on its stage, when its turn comes there; or elsewhere, if the arbiter does not come to it.
+    pub(super) fn begin(self) {
+        let Some((cell, _)) = &self.0 else { return };
+        let stage = cell.stage();
+        if stage.is_own() && here(Here::has_births) == Some(true) {
+            // Looked after already; and a thief that has taken the others just now looks before it sleeps.
+            enter_here(self);
+            return;
+        }
+        let node = cell.node.clone();
+        let stage = node.stages().at(stage.number());
+        let is_first = if stage.is_own() { enter_here(self) } else { stage.enter_far(self) };
+        if is_first && node.stages().somebody_sleeps() {
+            node.sockets.stay_awake();
+        }
+    }
+
     /// It begins on another stage than was thought.
     fn goes_to(&self, stage: &Stage) {
         if let Some((cell, _)) = &self.0 {
@@ -142,22 +159,11 @@ impl Stage {
         Crew { living: load.living(), busy: load.len() + load.running() }
     }
 
-    /// Lets a new actor begin, when its turn comes: here, unless another stage takes it. Whether it is the first that waits:
-    /// then its node is to look after it.
-    #[must_use]
-    pub(crate) fn enter(&self, birth: Birth) -> bool {
-        if self.is_own() {
-            let entered = here(|here| {
-                here.put(Entry::Next);
-                (self.nursery.put_own(birth, &here.cradle), here.sleeper.take())
-            });
-            let Some((first, sleeper)) = entered else { return false };
-            sleeper.into_iter().for_each(Waker::wake);
-            return first;
-        }
-        let first = self.nursery.put(birth);
-        self.push(Entry::Next);
-        first
+    /// See [`enter_here`]; on another thread.
+    fn enter_far(&self, birth: Birth) -> bool {
+        let is_first = self.nursery.put(birth);
+        self.push_far(Entry::Next);
+        is_first
     }
 
     /// Lets an actor have a turn where it lives.
@@ -331,6 +337,10 @@ impl Here {
         self.stages.at(self.number)
     }
 
+    fn has_births(&mut self) -> bool {
+        !self.stage().nursery.is_empty_to(&self.cradle)
+    }
+
     fn put(&mut self, entry: Entry) {
         if entry.is_actor() {
             self.stage().load.woken_here();
@@ -353,6 +363,18 @@ thread_local! {
 /// Lets `act` change what no other thread touches. It runs no code but ours.
 fn here<R>(act: impl FnOnce(&mut Here) -> R) -> Option<R> {
     HERE.try_with(|here| here.borrow_mut().as_mut().map(act)).ok().flatten()
+}
+
+/// Lets a new actor begin when its turn comes: on this thread's stage, unless another one takes it. Whether it is the first that
+/// waits: then its node is to look after it.
+fn enter_here(birth: Birth) -> bool {
+    let entered = here(|here| {
+        here.put(Entry::Next);
+        (here.stage().nursery.put_own(birth, &here.cradle), here.sleeper.take())
+    });
+    let Some((is_first, sleeper)) = entered else { return false };
+    sleeper.into_iter().for_each(Waker::wake);
+    is_first
 }
 
 /// Lets this have its turn on this thread's stage: no lock is needed.
@@ -466,9 +488,8 @@ impl Performance {
             && let Some(other) = stages.another(stage, cell.pid.number() as usize)
             && !begins_here(stage.crew(), other.crew())
         {
-            let node = cell.node.clone();
             birth.goes_to(other);
-            node.let_begin(birth, other);
+            birth.begin();
             return Slice::Endless;
         }
         self.begin(birth, now)

@@ -16,7 +16,7 @@ use crate::actor::{Spawnable, host};
 use crate::addr::RemoteAddr;
 use crate::node::Node;
 use crate::node::cell::Cell;
-use crate::node::registry::kind_of;
+use crate::node::registry::{Name, name_of};
 use crate::node::slice::must_yield;
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref};
 use crate::wire::Signal;
@@ -83,7 +83,7 @@ pub struct Parent(pub(crate) Arc<Cell>);
 /// What is to be started.
 enum What {
     /// What this names, with these arguments.
-    Named(Kind, Vec<u8>),
+    Named(Name, Vec<u8>),
     Typed(Box<dyn Typed>),
     /// Nothing: those are no arguments.
     Refused(Box<SpawnError>),
@@ -136,7 +136,7 @@ impl<P: 'static> Spawn<Pid, P> {
         args: impl Serialize,
     ) -> Spawn<Pid, P> {
         let what = match args_of(args) {
-            Ok(args) => What::Named(kind_of(module, function), args),
+            Ok(args) => What::Named(name_of(module, function), args),
             Err(why) => What::Refused(Box::new(why)),
         };
         Spawn::new(parent, what, |pid, _| pid)
@@ -216,8 +216,12 @@ impl<T: 'static, P: 'static> Spawn<T, P> {
         if on == Some(parent.node.name) && !acknowledged {
             let node = &parent.node;
             let pid = match what {
-                What::Named(kind, args) => {
-                    start_here(node, &kind, Args::named(&args), ties, &Later::default())
+                What::Named(name, args) => {
+                    let started = match &name {
+                        Name::Known(known) => Args::known(known, &args),
+                        Name::Unknown(_) => Args::named(&args),
+                    };
+                    start_here(node, &name, started, ties, &Later::default())
                 }
                 What::Typed(typed) => typed.here(node, ties),
                 What::Refused(why) => Err(*why),

@@ -15,7 +15,7 @@ use crate::node::ambient::decode_at;
 use crate::node::cell::{Cell, current};
 use crate::node::inbox::NO_ARGS;
 use crate::node::link::{Link, PushError};
-use crate::node::registry::kind_of;
+use crate::node::registry::{Known, name_of};
 use crate::node::seat::{Kin, Seat, birth_is_late};
 use crate::node::{Node, Outcome, Waiter};
 use crate::term::{ExitReason, Kind, NodeName, Pid, Ref};
@@ -154,7 +154,7 @@ impl Pool {
         args: impl Serialize,
         ties: Ties,
     ) -> Result<Running<R>, SpawnError> {
-        let kind = kind_of(module, function);
+        let kind = name_of(module, function);
         let (pid, outcome) = self.spawn_encoded(on, &kind, args_of(args)?, ties, true).await?;
         let outcome = outcome.expect("a result was asked for");
         Ok(Running { pool: self.clone(), pid, outcome, result: std::marker::PhantomData })
@@ -207,7 +207,7 @@ impl Pool {
         args: impl Serialize,
         ties: Ties,
     ) -> Result<Pid, SpawnError> {
-        let kind = kind_of(module, function);
+        let kind = name_of(module, function);
         Ok(self.spawn_encoded(on, &kind, args_of(args)?, ties, false).await?.0)
     }
 
@@ -369,6 +369,7 @@ pub(super) fn start_here<S: FnOnce(Seat) -> Pid>(
     let started = match args {
         Args::Typed(start) => node.start_typed(kind, options, ties.kin, start),
         Args::Named(args) => node.start_named(kind, args, options, ties.kin),
+        Args::Known(known, args) => node.start_known(known, args, options, ties.kin),
     };
     started.map_err(|fault| refused(node.name, kind, fault))
 }
@@ -393,11 +394,17 @@ pub(super) enum Args<'a, S> {
     Typed(S),
     /// Encoded as a MessagePack array.
     Named(&'a [u8]),
+    /// The same, of what this executable knows.
+    Known(&'static Known, &'a [u8]),
 }
 
 impl<'a> Args<'a, fn(Seat) -> Pid> {
     pub(super) fn named(args: &'a [u8]) -> Args<'a, fn(Seat) -> Pid> {
         Args::Named(args)
+    }
+
+    pub(super) fn known(known: &'static Known, args: &'a [u8]) -> Args<'a, fn(Seat) -> Pid> {
+        Args::Known(known, args)
     }
 }
 
@@ -508,7 +515,7 @@ impl Ties {
 }
 
 pub(crate) fn args_of(args: impl Serialize) -> Result<Vec<u8>, SpawnError> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(ARGS_BYTES);
     encode(&args, &mut bytes).map_err(|why| SpawnError::NotArguments { why: why.to_string() })?;
     match rmp::Marker::from_u8(bytes.first().copied().unwrap_or_default()) {
         rmp::Marker::FixArray(_) | rmp::Marker::Array16 | rmp::Marker::Array32 => Ok(bytes),
@@ -518,6 +525,9 @@ pub(crate) fn args_of(args: impl Serialize) -> Result<Vec<u8>, SpawnError> {
         }),
     }
 }
+
+/// Arguments take that much at first.
+const ARGS_BYTES: usize = 32;
 
 /// A function that was started for its result. Await [`result`](Running::result).
 #[derive(Debug)]
