@@ -78,8 +78,22 @@ pub(crate) struct Life {
 enum State {
     Running,
     /// A signal has ended it; its code has not stopped yet.
-    Doomed(Box<ExitReason>),
-    Ended(Box<ExitReason>),
+    Doomed(Kept),
+    Ended(Kept),
+}
+
+/// An exit reason in a word: nearly all end normally.
+#[derive(Debug)]
+struct Kept(Option<Box<ExitReason>>);
+
+impl Kept {
+    fn new(reason: &ExitReason) -> Kept {
+        Kept((*reason != ExitReason::Normal).then(|| Box::new(reason.clone())))
+    }
+
+    fn reason(&self) -> &ExitReason {
+        self.0.as_deref().unwrap_or(&ExitReason::Normal)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -180,7 +194,7 @@ impl Life {
             }
             // E32: the parent ended before it could hear of its child.
             State::Doomed(reason) | State::Ended(reason) => {
-                let reason = ExitReason::clone(reason);
+                let reason = reason.reason().clone();
                 tell(out, to, Signal::LinkExit { from: self.me, reason });
             }
         }
@@ -337,7 +351,7 @@ impl Life {
                     (&mut self.state, &signal)
                 && !matches!(reason, ExitReason::Normal | ExitReason::Kill)
             {
-                **last = reason.clone();
+                *last = Kept::new(reason);
             }
             let from = signal.from();
             let answer = answer_of_nobody(self.me, signal)
@@ -488,13 +502,13 @@ impl Life {
     pub(crate) fn end(&mut self, own: ExitReason, out: &mut Vec<Effect>) -> Option<ExitReason> {
         let reason = match std::mem::replace(&mut self.state, State::Running) {
             State::Running => own,
-            State::Doomed(reason) => *reason,
+            State::Doomed(reason) => reason.reason().clone(),
             State::Ended(reason) => {
                 self.state = State::Ended(reason);
                 return None;
             }
         };
-        self.state = State::Ended(Box::new(reason.clone()));
+        self.state = State::Ended(Kept::new(&reason));
         let Some(ties) = self.ties.take() else { return Some(reason) };
         let from = self.me;
         let Ties { links, watching, watchers, nodes: _, unlinks: _, late } = *ties;
@@ -532,7 +546,7 @@ impl Life {
     pub(crate) fn doom(&self) -> Option<&ExitReason> {
         match &self.state {
             State::Running => None,
-            State::Doomed(reason) | State::Ended(reason) => Some(reason),
+            State::Doomed(reason) | State::Ended(reason) => Some(reason.reason()),
         }
     }
 
@@ -612,7 +626,7 @@ impl Life {
     }
 
     fn doom_with(&mut self, reason: ExitReason, out: &mut Vec<Effect>) {
-        self.state = State::Doomed(Box::new(reason));
+        self.state = State::Doomed(Kept::new(&reason));
         out.push(Effect::Doom);
     }
 

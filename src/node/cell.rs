@@ -467,9 +467,11 @@ impl Cell {
     }
 
     fn tell_end(self: &Arc<Self>, reason: ExitReason, effects: Vec<Effect>) {
-        self.answer_orphans(&Fault::Exit(reason.clone()));
-        let rare = self.rare(std::mem::take);
-        drop(rare); // out of the lock
+        if self.notes.load(Ordering::Acquire) & RARE != 0 {
+            self.answer_orphans(&Fault::Exit(reason.clone()));
+            let rare = self.rare(std::mem::take);
+            drop(rare); // out of the lock
+        }
         debug!(self.node.log, "ended"; "pid" => %self.pid, "kind" => %self.kind, "reason" => %reason);
         self.node.ended(self, effects);
     }
