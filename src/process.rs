@@ -739,8 +739,7 @@ where
         Err(why) => return Err(Box::new((seat, format!("{why}; expected {}", params::<Args>())))),
     };
     Ok(seat.start(Letters::default(), move |cell, Awaited { result, up }| {
-        let more = up.map(|up| Box::new(More { up: Some(up), ..More::default() }));
-        let result = result.map(Box::new);
+        let more = up.map(|up| Box::new(More { up: Some(*up), ..More::default() }));
         function.call(Ctx { cell, more }, args).map(|returned| {
             if let Some(asker) = result {
                 asker.give_named(&returned);

@@ -558,11 +558,15 @@ pub(crate) struct Unborn<A: Actor, F> {
     construct: F,
     inbox: Arc<Inbox<A>>,
     /// Who wants to hear that it is up.
-    up: Option<Asker>,
+    up: Option<Box<Asker>>,
 }
 
 impl<A: Actor<Context: HostContext<A>>, F> ActorBody<A, F> {
-    pub(crate) fn new(construct: F, inbox: Arc<Inbox<A>>, up: Option<Asker>) -> ActorBody<A, F> {
+    pub(crate) fn new(
+        construct: F,
+        inbox: Arc<Inbox<A>>,
+        up: Option<Box<Asker>>,
+    ) -> ActorBody<A, F> {
         ActorBody::Unborn(Some(Unborn { construct, inbox, up }))
     }
 }
@@ -580,7 +584,7 @@ where
             let Unborn { construct, inbox, up } = unborn;
             let mut ctx = A::Context::unborn();
             let act = construct(&mut ctx);
-            ctx.spawn(Drain { inbox, taken: VecDeque::new(), up: up.map(Box::new) });
+            ctx.spawn(Drain { inbox, taken: VecDeque::new(), up });
             *self = ActorBody::Born(ctx.into_future(act));
         }
         let ActorBody::Born(future) = &mut *self else { unreachable!("it was born above") };

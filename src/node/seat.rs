@@ -31,9 +31,9 @@ pub(crate) struct Terms {
 /// Who waits for what of a new actor.
 pub(crate) struct Awaited {
     /// Who wants the result of a function.
-    pub(crate) result: Option<Asker>,
+    pub(crate) result: Option<Box<Asker>>,
     /// Who wants to hear that it is up.
-    pub(crate) up: Option<Asker>,
+    pub(crate) up: Option<Box<Asker>>,
 }
 
 /// Who is told that an actor has come into the world, before it does anything.
@@ -125,7 +125,10 @@ impl Seat {
             Born::Here(kin) => kin.made(node, None, pid),
             Born::Ordered(tell) => tell(Ok(pid)),
         }
-        let asker = |question| Asker::new(cell.clone(), Return { link: over.clone(), question });
+        let asker = |question| {
+            let to = Return { link: over.clone(), question };
+            Box::new(Asker::new(cell.clone(), to))
+        };
         let awaited = Awaited { result: result.map(asker), up: up.map(asker) };
         Birth::new(cell, move |cell| make(cell, awaited)).begin();
         pid
