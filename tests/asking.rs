@@ -11,7 +11,9 @@ use futures::executor::block_on;
 use futures::future::ready;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, StreamExt};
+use pspawn::SendError;
 use pspawn::prelude::*;
+use serde::Serializer;
 use support::TestPool;
 
 #[actix::test]
@@ -71,6 +73,18 @@ async fn whatever_a_handler_returns_is_the_answer() {
     pool.stop().await;
 }
 
+#[actix::test]
+async fn an_answer_that_panics_when_it_is_written_ends_the_actor_and_says_so() {
+    let pool = TestPool::start(1).await;
+    let slaves = pool.slaves().await;
+    let answerer = pool.spawn_on::<Answerer>(slaves[0], ()).await.expect("it starts");
+    let Err(SendError::Exit { reason, .. }) = answerer.send(Bad(1)).within(DAY).await else {
+        panic!("it does not end");
+    };
+    assert!(matches!(&reason, ExitReason::Panicked { text, .. } if text == "cannot be written"));
+    pool.stop().await;
+}
+
 struct Answerer;
 
 impl Actor for Answerer {
@@ -103,6 +117,17 @@ message!(Late(u64) -> "u64", ResponseFuture<u64> = |Late(number)| Box::pin(ready
 message!(Waiting(u64) -> "u64", AtomicResponse<Self, u64> =
     |Waiting(number)| AtomicResponse::new(Box::pin(ready(number).into_actor(&Answerer))));
 
+message!(Bad(u64) -> "Unwritable", MessageResult<Bad> = |Bad(_)| MessageResult(Unwritable));
+
+#[derive(Debug, Deserialize)]
+struct Unwritable;
+
+impl Serialize for Unwritable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("cannot be written")
+    }
+}
+
 /// A response that is not the result.
 struct PlusOne(u64);
 
@@ -115,7 +140,7 @@ impl<A: Actor, M: Message<Result = u64>> MessageResponse<A, M> for PlusOne {
 }
 
 remote_actor!(Answerer as "asking_answerer", new() = Answerer,
-    handles[Same, Nothing, Text, Wrapped, Fallible, Own, Late, Waiting]);
+    handles[Same, Nothing, Text, Wrapped, Fallible, Own, Late, Waiting, Bad]);
 remote_fn!("asking": in_each_way);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -108,20 +108,21 @@ impl<'a> Due<'a> {
         mut self,
         write: impl FnOnce(&mut Draft) -> Result<(), rmp_serde::encode::Error>,
     ) {
-        self.open = false;
         let Due { cell, question, .. } = self;
+        // It stays open while `write` runs, which is a user's code and may panic.
         let Some(link) = self.link else {
             let mut draft = Draft::default();
-            let outcome = match write(&mut draft) {
-                Ok(()) => Outcome::Reply(draft.into_bytes()),
-                Err(why) => Outcome::Failed(Fault::Undecodable(why.to_string())),
+            return match write(&mut draft) {
+                Ok(()) => {
+                    self.open = false;
+                    cell.node.close_question(question, Outcome::Reply(draft.into_bytes()));
+                }
+                Err(why) => self.fail(Fault::Undecodable(why.to_string())),
             };
-            return cell.node.close_question(question, outcome);
         };
-        let put = link.push(None, cell.pid.number(), Head::Reply { question }, write);
-        if let Err(why) = put {
-            let why = format!("the answer cannot be sent: {why}");
-            self.fail(Fault::Undecodable(why));
+        match link.push(None, cell.pid.number(), Head::Reply { question }, write) {
+            Ok(()) => self.open = false,
+            Err(why) => self.fail(Fault::Undecodable(format!("the answer cannot be sent: {why}"))),
         }
     }
 

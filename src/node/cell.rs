@@ -480,13 +480,13 @@ impl Cell {
 impl ArcWake for Cell {
     fn wake_by_ref(cell: &Arc<Self>) {
         if !cell.queued.swap(true, Ordering::AcqRel) {
-            Stage::ready(cell.clone());
+            cell.stage().ready(cell.clone());
         }
     }
 
     fn wake(self: Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            Stage::ready(self);
+            Stage::take_in(self);
         }
     }
 }

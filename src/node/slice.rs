@@ -139,6 +139,7 @@ mod tests {
         spend_slice();
         assert!(!must_yield(), "an endless one is never spent");
     }
+
     #[test]
     fn short_turns_are_timed_now_and_then_and_one_that_took_its_slice_at_once() {
         let mut glances = Glances::new(Moment::now());

@@ -166,8 +166,13 @@ impl Stage {
         is_first
     }
 
-    /// Lets an actor have a turn where it lives.
-    pub(super) fn ready(cell: Arc<Cell>) {
+    /// Lets an actor that lives here have a turn.
+    pub(super) fn ready(&self, cell: Arc<Cell>) {
+        self.push(Entry::Turn(cell));
+    }
+
+    /// The same where it lives, without a reference more if that is this thread.
+    pub(super) fn take_in(cell: Arc<Cell>) {
         match cell.stage().is_own() {
             true => put_here(Entry::Turn(cell)),
             false => cell.stage().push_far(Entry::Turn(cell.clone())),
