@@ -60,8 +60,8 @@ impl Node {
         if self.is_home_of(pid) { self.table.get(pid.number()) } else { None }
     }
 
-    /// The same, if a message is received: what follows a signal that has ended it is not, though its code may still run. Found without a look into the table that all
-    /// share if it is the one that this thread has [kept](keep).
+    /// The same, if a message is received: what follows a signal that has ended it is not, though its code may still run.
+    /// Found without a look into the table that all share if it is the one that this thread has [kept](keep).
     pub(crate) fn receiver(&self, pid: Pid) -> Option<Arc<Cell>> {
         let kept = KEPT.try_with(std::cell::Cell::take).ok().flatten();
         let is_it = |kept: &Arc<Cell>| kept.pid == pid && std::ptr::eq(&*kept.node, self);

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::answer::{Asker, Due};
-use super::batch::{Batch, Mail};
+use super::batch::Batch;
 use super::cell::{Cell, Mailbox, current, lock};
 use super::letter::{Content, Letter};
 use super::parcel::{Asked, Parcel, Put, RunOf};
@@ -419,17 +419,23 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
             }
             Item::Batch(mut batch) => {
                 while let Some(mail) = batch.next() {
-                    self.open(&batch, mail, act, ctx);
+                    let (payload, share) = (batch.payload(&mail), || batch.share(&mail));
+                    self.open(mail.tag, payload, share, batch.due(&mail), act, ctx);
                     if !batch.is_empty() && is_over::<A>(ctx) {
                         return Some(Item::Batch(batch));
                     }
                 }
                 self.dealt_with(batch.bytes());
             }
-            Item::Raw { tag, payload, answer: Some(asker) } => {
-                asker.lend(|due| self.raw(tag, payload, due, act, ctx));
+            Item::Raw { tag, payload, answer } => {
+                let mut open = |due: Option<Due<'_>>| {
+                    self.open(tag, &payload, || payload.clone(), due, act, ctx)
+                };
+                match answer {
+                    Some(asker) => asker.lend(&mut open),
+                    None => open(None),
+                }
             }
-            Item::Raw { tag, payload, answer: None } => self.raw(tag, payload, None, act, ctx),
             Item::Notice(Notice::Exited { from, reason }) => {
                 if let Some(handle) = self.handler(|of| of.exited) {
                     handle(act, Exited { pid: from, reason }, ctx);
@@ -471,31 +477,20 @@ impl<A: Actor<Context: AsyncContext<A>>> Inbox<A> {
         }
     }
 
-    /// A message of this node that is encoded.
-    fn raw(
+    /// A message that is encoded; `share` gives a share of the memory that it is in.
+    #[inline]
+    fn open(
         &self,
         tag: u32,
-        payload: Bytes,
+        payload: &[u8],
+        share: impl Fn() -> Bytes,
         due: Option<Due<'_>>,
         act: &mut A,
         ctx: &mut A::Context,
     ) {
         match self.accepted.by_tag.get(&tag) {
-            Some(entry) => (entry.raw)(act, ctx, &payload, due),
-            None => self.not_accepted(tag, payload, due, act, ctx),
-        }
-    }
-
-    /// A message of another node.
-    fn open(&self, batch: &Batch, mail: Mail, act: &mut A, ctx: &mut A::Context) {
-        let (tag, due) = (mail.tag, batch.due(&mail));
-        match self.accepted.by_tag.get(&tag) {
-            Some(entry) => {
-                let payload = batch.payload(&mail);
-                let handle = || (entry.raw)(act, ctx, payload, due);
-                sharing(|| batch.share(&mail), payload.len(), handle);
-            }
-            None => self.not_accepted(tag, batch.share(&mail), due, act, ctx),
+            Some(entry) => sharing(share, payload.len(), || (entry.raw)(act, ctx, payload, due)),
+            None => self.not_accepted(tag, share(), due, act, ctx),
         }
     }
 
