@@ -6,35 +6,41 @@ use std::time::Duration;
 
 /// The questions that this node has asked and that have no answer yet. `T` is who waits.
 ///
-/// Most are answered long before their deadline. So a deadline is noted when a question is put, and what
-/// has become of that, or whether it is later by now, is only looked at when there are too many notes, or its time has
-/// come.
+/// Most are answered long before their deadline. So deadlines are noted for a few places in a row together: the earliest, or
+/// one before that. Whoever asks again and again notes nothing, as each deadline is later than the last one.
 #[derive(Debug)]
 pub(crate) struct Calls<T> {
     /// The number that was given out last.
     last: u64,
     /// Each at its number modulo their count, which is a power of two; half of them are free at least.
     places: Vec<Option<Open<T>>>,
+    /// For each row of places: no deadline there is earlier than this.
+    rows: Vec<Nanos>,
     open: usize,
-    /// The earliest first; some are of questions that are over, or are noted elsewhere by now.
-    notes: BinaryHeap<Reverse<(Duration, u64)>>,
+    /// The same with the row's number, the earliest first; what is no longer true is in there, too.
+    notes: BinaryHeap<Reverse<(Nanos, usize)>>,
     /// How many were closed since the places were many for the open ones.
     closed_since: usize,
     /// The node has ended: nobody would watch a deadline.
     closed: bool,
 }
 
+/// With whom a node has wait there, it fills a line of the processor's cache.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Open<T> {
     number: u64,
     waiter: T,
-    /// Which connection the question went over; none for one to this node itself.
-    over: Option<u64>,
-    deadline: Duration,
-    /// The note of it that counts: its deadline, or before that.
-    noted: Duration,
-    /// It has ended, and its place is kept for whoever asks what has become of it.
-    settled: bool,
+    /// Which connection the question went over.
+    over: u64,
+    /// [Never](NEVER) if it has ended, and its place is kept for whoever asks what has become of it.
+    deadline: Nanos,
+}
+
+impl<T> Open<T> {
+    fn is_settled(&self) -> bool {
+        self.deadline == NEVER
+    }
 }
 
 impl<T> Calls<T> {
@@ -42,6 +48,7 @@ impl<T> Calls<T> {
         Calls {
             last: 0,
             places: Vec::new(),
+            rows: Vec::new(),
             open: 0,
             notes: BinaryHeap::new(),
             closed_since: 0,
@@ -69,10 +76,10 @@ impl<T> Calls<T> {
             self.last += 1;
         }
         let (number, at) = (self.last, self.place(self.last));
-        self.places[at] =
-            Some(Open { number, waiter, over, deadline, noted: deadline, settled: false });
+        let (over, deadline) = (over.unwrap_or(NOWHERE), nanos(deadline));
+        self.places[at] = Some(Open { number, waiter, over, deadline });
         self.open += 1;
-        self.note(deadline, number);
+        self.note(at, deadline);
         (number, None)
     }
 
@@ -87,12 +94,11 @@ impl<T> Calls<T> {
 
     /// Gives a question another deadline.
     pub(crate) fn set_deadline(&mut self, question: u64, deadline: Duration) {
-        let Some(open) = self.find_open(question).filter(|open| !open.settled) else { return };
+        let Some(at) = self.find(question) else { return };
+        let Some(open) = self.places[at].as_mut().filter(|open| !open.is_settled()) else { return };
+        let deadline = nanos(deadline);
         open.deadline = deadline;
-        if deadline < open.noted {
-            open.noted = deadline;
-            self.note(deadline, question);
-        }
+        self.note(at, deadline);
     }
 
     /// Who waits for the answer to this question, if it is open.
@@ -104,24 +110,34 @@ impl<T> Calls<T> {
     /// closed, whatever becomes of its deadline and its connection.
     pub(crate) fn settle(&mut self, question: u64, instead: T) -> Option<T> {
         let open = self.find_open(question)?;
-        (open.over, open.settled) = (None, true);
+        (open.over, open.deadline) = (NOWHERE, NEVER);
         Some(std::mem::replace(&mut open.waiter, instead))
     }
 
-    /// The questions whose deadline has passed. The caller closes or settles each: they are not told again.
+    /// The questions whose deadline has passed, the earliest first. The caller closes or settles each: they are not told
+    /// again.
     pub(crate) fn due(&mut self, now: Duration) -> Vec<u64> {
-        let mut due = Vec::new();
-        while let Some((_, question)) = self.first().filter(|(deadline, _)| *deadline <= now) {
+        let (mut due, now) = (Vec::new(), nanos(now));
+        while let Some(Reverse((noted, row))) = self.notes.peek().copied()
+            && noted <= now
+        {
             self.notes.pop();
-            due.push(question);
+            if self.rows[row] == noted {
+                let passed = self.row(row).filter(|open| open.deadline <= now);
+                due.extend(passed.map(|open| (open.deadline, open.number)));
+                let left = self.row(row).map(|open| open.deadline).filter(|left| *left > now);
+                let left = left.min();
+                self.note_row(row, left);
+            }
         }
-        due
+        due.sort_unstable();
+        due.into_iter().map(|(_, question)| question).collect()
     }
 
     /// The questions that went over this connection, the oldest first.
     pub(crate) fn over(&self, over: u64) -> Vec<u64> {
         let open = self.places.iter().flatten();
-        let mut lost: Vec<u64> = open.filter(|o| o.over == Some(over)).map(|o| o.number).collect();
+        let mut lost: Vec<u64> = open.filter(|o| o.over == over).map(|o| o.number).collect();
         lost.sort_unstable();
         lost
     }
@@ -130,7 +146,8 @@ impl<T> Calls<T> {
     pub(crate) fn close_all(&mut self) -> Vec<u64> {
         self.closed = true;
         self.notes = BinaryHeap::new();
-        let open = self.places.iter().flatten().filter(|open| !open.settled);
+        self.rows.fill(NEVER);
+        let open = self.places.iter().flatten().filter(|open| !open.is_settled());
         let mut open: Vec<u64> = open.map(|open| open.number).collect();
         open.sort_unstable();
         open
@@ -138,41 +155,48 @@ impl<T> Calls<T> {
 
     /// The earliest deadline.
     pub(crate) fn next_deadline(&mut self) -> Option<Duration> {
-        self.first().map(|(deadline, _)| deadline)
-    }
-
-    /// The same, and of which question it is; its note is the first then.
-    fn first(&mut self) -> Option<(Duration, u64)> {
-        while let Some(&Reverse((noted, question))) = self.notes.peek() {
-            let open = self.find_open(question).filter(|open| !open.settled && open.noted == noted);
-            match open {
-                Some(open) if open.deadline == noted => return Some((noted, question)),
-                Some(open) => {
-                    let deadline = open.deadline;
-                    open.noted = deadline;
-                    self.notes.pop();
-                    self.notes.push(Reverse((deadline, question)));
+        while let Some(Reverse((noted, row))) = self.notes.peek().copied() {
+            if self.rows[row] == noted {
+                let next = self.row(row).map(|open| open.deadline).min();
+                if next == Some(noted) {
+                    return Some(Duration::from_nanos(noted));
                 }
-                None => {
-                    self.notes.pop();
-                }
+                self.notes.pop();
+                self.note_row(row, next);
+            } else {
+                self.notes.pop();
             }
         }
         None
     }
 
-    fn note(&mut self, deadline: Duration, question: u64) {
-        self.notes.push(Reverse((deadline, question)));
-        if self.notes.len() > 2 * self.open + NOTES_SPARE {
-            let mut notes = std::mem::take(&mut self.notes);
-            notes.retain(|Reverse((noted, question))| {
-                let open = self.find_open(*question);
-                open.is_some_and(|open| !open.settled && open.noted == *noted)
-            });
-            if notes.capacity() / 8 > notes.len() + NOTES_SPARE {
-                notes.shrink_to(2 * notes.len());
-            }
-            self.notes = notes;
+    /// Those in a row that have a deadline.
+    fn row(&self, row: usize) -> impl Iterator<Item = &Open<T>> {
+        let places = self.places.chunks(ROW).nth(row).unwrap_or_default();
+        places.iter().flatten().filter(|open| !open.is_settled())
+    }
+
+    /// There is this deadline at this place.
+    #[inline]
+    fn note(&mut self, at: usize, deadline: Nanos) {
+        if deadline < self.rows[at / ROW] {
+            self.note_row(at / ROW, Some(deadline));
+        }
+    }
+
+    /// From now on this is true of the row.
+    fn note_row(&mut self, row: usize, deadline: Option<Nanos>) {
+        self.rows[row] = deadline.unwrap_or(NEVER);
+        if self.notes.len() >= 2 * self.rows.len() + NOTES_SPARE {
+            self.notes = self
+                .rows
+                .iter()
+                .zip(0..)
+                .filter(|(noted, _)| **noted < NEVER)
+                .map(|(noted, row)| Reverse((*noted, row)))
+                .collect();
+        } else if let Some(deadline) = deadline {
+            self.notes.push(Reverse((deadline, row)));
         }
     }
 
@@ -201,7 +225,7 @@ impl<T> Calls<T> {
             let (low, high) = self.places.split_at(self.places.len() / 2);
             let fits = low.iter().zip(high).all(|(a, b)| a.is_none() || b.is_none());
             if self.open == 0 {
-                self.places = Vec::new();
+                self.resize(0);
             } else if fits {
                 self.resize(self.places.len() / 2);
             }
@@ -211,18 +235,34 @@ impl<T> Calls<T> {
     fn resize(&mut self, places: usize) {
         let room = std::iter::repeat_with(|| None).take(places).collect();
         let before = std::mem::replace(&mut self.places, room);
+        self.rows = vec![NEVER; places.div_ceil(ROW)];
+        self.notes = BinaryHeap::new();
         for open in before.into_iter().flatten() {
-            let at = self.place(open.number);
+            let (at, deadline) = (self.place(open.number), open.deadline);
             self.places[at] = Some(open);
+            self.note(at, deadline);
         }
     }
 }
 
+/// A time, as the deadlines have it.
+type Nanos = u64;
+
+fn nanos(time: Duration) -> Nanos {
+    u64::try_from(time.as_nanos()).unwrap_or(NEVER).min(NEVER - 1)
+}
+
+/// The deadline of what has none, later than all others.
+const NEVER: Nanos = Nanos::MAX;
+/// The connection of what went over none, but stays here.
+const NOWHERE: u64 = u64::MAX;
+/// So many places in a row have one note.
+const ROW: usize = 32;
 /// The fewest places, a power of two.
 const PLACES_MIN: usize = 16;
 /// Places that are kept for questions to come.
 const SPARE_MAX: usize = 1024;
-/// How many notes there may be beside twice as many as questions are open.
+/// How many notes there may be beside two for each row.
 const NOTES_SPARE: usize = 64;
 
 #[cfg(test)]
@@ -319,7 +359,7 @@ mod tests {
                 let next = deadlines.values().map(|(_, deadline)| *deadline).min();
                 prop_assert_eq!(calls.next_deadline(), next);
             }
-            prop_assert!(calls.notes.len() <= 2 * calls.open + NOTES_SPARE + 1);
+            prop_assert!(calls.notes.len() <= 2 * calls.rows.len() + NOTES_SPARE);
             for question in calls.close_all() {
                 ended.extend(calls.close(question));
             }
