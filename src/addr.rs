@@ -312,7 +312,7 @@ pub struct Request<R> {
 }
 
 enum State<R> {
-    Failed(SendError),
+    Failed(Box<SendError>),
     /// An open question of the node's.
     Numbered {
         node: Arc<Node>,
@@ -364,7 +364,7 @@ impl<R> Request<R> {
 
     pub(crate) fn failed(why: SendError) -> Request<R> {
         let to = why.pid().unwrap_or_else(Pid::nobody);
-        Request { to, within: Duration::ZERO, state: State::Failed(why) }
+        Request { to, within: Duration::ZERO, state: State::Failed(why.into()) }
     }
 
     fn close(&mut self) {
@@ -391,7 +391,7 @@ impl<R> Request<R> {
     fn no_answer(&self, outcome: Outcome) -> SendError {
         let pid = self.to;
         match outcome {
-            Outcome::Failed(fault) => self.fault(fault),
+            Outcome::Failed(fault) => self.fault(*fault),
             Outcome::TimedOut => SendError::TimedOut { pid, after: self.within },
             Outcome::Lost => SendError::Exit { pid, reason: ExitReason::NoConnection },
             Outcome::Reply(_) | Outcome::Spawned(_) | Outcome::Refused(_) | Outcome::Told(_) => {
@@ -424,7 +424,9 @@ impl<R> Here<R> {
         if let Reply::Fate(fate) = &mut self.reply
             && let Poll::Ready(fault) = fate.poll_unpin(cx)
         {
-            return Poll::Ready(Err(fault.map_or(Outcome::Lost, Outcome::Failed)));
+            return Poll::Ready(Err(
+                fault.map_or(Outcome::Lost, |fault| Outcome::Failed(fault.into()))
+            ));
         }
         let node = &self.cell.node;
         match self.deadline {
@@ -452,7 +454,7 @@ impl<R: DeserializeOwned> Future for Request<R> {
                 let State::Failed(why) = std::mem::replace(&mut this.state, State::Over) else {
                     unreachable!("it was looked at")
                 };
-                return Poll::Ready(Err(why));
+                return Poll::Ready(Err(*why));
             }
             State::Numbered { node, question, put_in } => {
                 if put_in.take().is_some_and(|turn| is_turn_of(turn, cx.waker())) {

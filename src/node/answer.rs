@@ -132,7 +132,7 @@ impl<'a> Due<'a> {
         let Due { cell, question, .. } = self;
         match self.link {
             Some(link) => link.tell_from(cell.pid.number(), &Control::Failed { question, fault }),
-            None => cell.node.close_question(question, Outcome::Failed(fault)),
+            None => cell.node.close_question(question, Outcome::Failed(fault.into())),
         }
     }
 }

@@ -49,7 +49,7 @@ impl Node {
                 self.close_question(question, Outcome::Refused(fault));
             }
             Control::Failed { question, fault } => {
-                self.close_question(question, Outcome::Failed(fault));
+                self.close_question(question, Outcome::Failed(fault.into()));
             }
             // Not by way of the role's mailbox: as many come as actors are placed.
             Control::Ask { question, query: Query::Place } if self.config.part == Part::Master => {

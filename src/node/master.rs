@@ -181,7 +181,7 @@ impl Master {
         let asker = asker.filter(|peer| !self.slaves.contains_key(&peer.hello.node));
         match (asker, &self.node.config.authority) {
             (Some(peer), Some(authority)) => match authority.issue(peer.hello.node) {
-                Ok(credentials) => Answer::Credentials(credentials),
+                Ok(credentials) => Answer::Credentials(Box::new(credentials)),
                 Err(why) => Answer::Refused(why.to_string()),
             },
             (None, _) => Answer::Refused("credentials are for commands only".to_owned()),

@@ -224,7 +224,7 @@ pub(crate) enum Outcome {
     Reply(Bytes),
     Spawned(Pid),
     Refused(SpawnFault),
-    Failed(Fault),
+    Failed(Box<Fault>),
     Told(Answer),
     /// The node that was asked is lost.
     Lost,

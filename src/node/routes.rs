@@ -220,7 +220,7 @@ impl Node {
         match read_body(&body) {
             Ok(Body::Letter { head: Head::Request { question, .. }, .. }) => {
                 let fault = Fault::Exit(ExitReason::NoProc);
-                self.close_question(question, Outcome::Failed(fault));
+                self.close_question(question, Outcome::Failed(fault.into()));
             }
             Ok(Body::Control(Control::Signal { to, signal })) => {
                 let nobody = Pid::new(peer, life, to);

@@ -449,11 +449,12 @@ fn up_or_not(told: Outcome, pid: Pid, kind: &Kind) -> Result<(), SpawnError> {
             Ok(Up::Ignored) => return Err(SpawnError::Ignored { pid, kind: kind.clone() }),
             Err(why) => ExitReason::exit(why.to_string()),
         },
-        Outcome::Failed(Fault::Exit(reason)) => reason,
-        // It has returned without a word.
-        Outcome::Failed(Fault::NoAnswer) => ExitReason::Normal,
-        Outcome::Failed(Fault::NotAccepted { .. } | Fault::Undecodable(_))
-        | Outcome::Spawned(_)
+        Outcome::Failed(fault) => match *fault {
+            Fault::Exit(reason) => reason,
+            Fault::NoAnswer => ExitReason::Normal, // it has returned without a word
+            Fault::NotAccepted { .. } | Fault::Undecodable(_) => ExitReason::NoConnection,
+        },
+        Outcome::Spawned(_)
         | Outcome::Refused(_)
         | Outcome::Told(_)
         | Outcome::Lost
@@ -554,13 +555,11 @@ impl<R: DeserializeOwned> Running<R> {
         match self.outcome.await {
             Ok(Outcome::Reply(bytes)) => decode_at(&self.pool.node, &bytes)
                 .map_err(|why| SendError::Undecodable { pid, why }),
-            Ok(Outcome::Failed(Fault::Exit(reason))) => Err(SendError::Exit { pid, reason }),
-            Ok(Outcome::Failed(Fault::Undecodable(why))) => {
-                Err(SendError::Undecodable { pid, why })
-            }
-            Ok(Outcome::Failed(Fault::NotAccepted { .. } | Fault::NoAnswer)) => {
-                Err(SendError::NoAnswer { pid })
-            }
+            Ok(Outcome::Failed(fault)) => Err(match *fault {
+                Fault::Exit(reason) => SendError::Exit { pid, reason },
+                Fault::Undecodable(why) => SendError::Undecodable { pid, why },
+                Fault::NotAccepted { .. } | Fault::NoAnswer => SendError::NoAnswer { pid },
+            }),
             Ok(Outcome::TimedOut) => Err(SendError::TimedOut { pid, after: NO_DEADLINE }),
             Ok(Outcome::Lost | Outcome::Spawned(_) | Outcome::Refused(_) | Outcome::Told(_))
             | Err(oneshot::Canceled) => {

@@ -206,7 +206,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("Ask HaveCall", asked(Query::HaveCall(a))),
         ("Call", Control::Call(a)),
         ("Ask Credentials", asked(Query::Credentials)),
-        ("Told Credentials", told(Answer::Credentials(credentials))),
+        ("Told Credentials", told(Answer::Credentials(Box::new(credentials)))),
         ("Told Placed", told(Answer::Placed(Some(a)))),
         ("Told Placed none", told(Answer::Placed(None))),
         ("Told Loads", told(Answer::Loads(vec![(a, 0.5)]))),

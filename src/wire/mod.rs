@@ -245,7 +245,7 @@ pub(crate) enum Answer {
         already: bool,
         differences: Vec<String>,
     },
-    Credentials(Credentials),
+    Credentials(Box<Credentials>),
     Alive(bool),
     Done,
     Refused(String),
