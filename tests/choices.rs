@@ -44,6 +44,46 @@ async fn callers_on_the_master_share_one_turn() {
     pool.stop().await;
 }
 
+// PC-3: the one arbiter tells of the end before it lets anybody else have a turn.
+#[actix::test]
+async fn the_end_of_a_job_is_known_at_once() {
+    let mut pool = TestPool::start_with(0, |builder| builder.workers(1)).await;
+    let me = pool.inbox.pid();
+    pool.spawn_mfa_on(pool.here(), "choices", "looks_after_each", (me,)).await.expect("it starts");
+    assert_eq!(pool.next::<Seen>().await, Seen(true));
+    pool.stop().await;
+}
+
+/// Whether it has seen often enough what it looked for.
+#[derive(Debug, PartialEq, Serialize, Deserialize, Message)]
+#[rtype(result = "()")]
+struct Seen(bool);
+
+/// Looks at the pool when a job has just ended, until that is known already many times in a row. First it is to be known how long
+/// jobs are.
+async fn looks_after_each(mut ctx: Ctx, to: Pid) {
+    let mut in_a_row = 0;
+    for _ in 0..500 {
+        let job = ctx.pool().pspawn_mfa("choices", "spins_a_while", ()).await.expect("it starts");
+        ctx.monitor(job);
+        ctx.receive::<Down>().await;
+        let reasons = ctx.pool().explain().await.expect("the master answers");
+        let is_known = reasons[0].to_string().contains(" 0 running ");
+        in_a_row = if is_known { in_a_row + 1 } else { 0 };
+        if in_a_row == 10 {
+            break;
+        }
+    }
+    ctx.send(to, Seen(in_a_row == 10));
+}
+
+async fn spins_a_while(_: Ctx) {
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < Duration::from_millis(1) {
+        std::hint::spin_loop();
+    }
+}
+
 // W8 of OTP's pool: a node with eight spinning processes gets its even share there.
 #[actix::test]
 async fn a_busy_node_gets_next_to_nothing() {
@@ -100,4 +140,4 @@ async fn spins(ctx: Ctx, to: Pid) {
 
 async fn ends(_: Ctx) {}
 
-remote_fn!("choices": asks, spins, ends);
+remote_fn!("choices": looks_after_each, spins_a_while, asks, spins, ends);

@@ -26,13 +26,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use policies::Who;
-use simulation::{Hosts, Jobs, Lengths, Outcome, Service, Setting, run};
+use simulation::{Hosts, Jobs, Lengths, NEAR_BY, Outcome, Service, Setting, run};
 
 /// One row's setting, and one column's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Cell {
     lengths: Lengths,
     uneven: bool,
+    network: f64,
     nodes: usize,
     job_millis: u32,
     percent: u32,
@@ -79,14 +80,10 @@ fn main() {
     });
     let results: Vec<Results> =
         results.into_iter().map(|cell| cell.into_inner().expect("no thread panicked")).collect();
-    for (lengths, hosts) in [
-        (Lengths::Exponential, false),
-        (Lengths::HeavyTailed, false),
-        (Lengths::Exponential, true),
-        (Lengths::HeavyTailed, true),
-    ] {
-        let here = |cell: &&Cell| cell.lengths == lengths && cell.uneven == hosts;
-        let cells: Vec<&Cell> = cells.iter().filter(here).collect();
+    for (lengths, uneven, network) in KINDS {
+        let of =
+            |cell: &&Cell| (cell.lengths, cell.uneven, cell.network) == (lengths, uneven, network);
+        let cells: Vec<&Cell> = cells.iter().filter(of).collect();
         print!("{}", table(&cells, |cell| find(cell, &results, quick), markdown));
     }
     print!("{}", waits(&sets[1].1, markdown));
@@ -110,8 +107,8 @@ fn copies(sets: &[(Lengths, Jobs)], quick: bool, markdown: bool) -> String {
         for job_millis in [1, 10, 200, 2_000] {
             let _ = write!(text, "| {nodes} | {job_millis} ms |");
             for percent in [50, 80, 95] {
-                let (lengths, uneven) = (Lengths::Exponential, false);
-                let cell = Cell { lengths, uneven, nodes, job_millis, percent };
+                let (lengths, uneven, network) = (Lengths::Exponential, false, NEAR_BY);
+                let cell = Cell { lengths, uneven, network, nodes, job_millis, percent };
                 let mean = |who| simulate(&cell, who, sets, true).mean_response;
                 let oracle = mean(Who::Oracle);
                 for count in deciders {
@@ -142,10 +139,11 @@ fn waits(jobs: &Jobs, markdown: bool) -> String {
                 jobs: jobs.first(JOBS),
                 job_mean: 0.1,
                 utilisation: f64::from(percent) / 100.0,
-                reports: who.reports(),
+                reports: who.reports(NEAR_BY),
                 service: Service::InTurn,
+                network: NEAR_BY,
             };
-            run(&setting, &mut *who.policy(&hosts)).p99_response
+            run(&setting, &mut *who.policy(&hosts, NEAR_BY)).p99_response
         });
         let [oracle, ours, round_robin, otp] = p99;
         let _ = writeln!(
@@ -161,16 +159,13 @@ fn cells(quick: bool) -> Vec<Cell> {
     let nodes: &[usize] = if quick { &[2, 8, 32] } else { &[2, 8, 32, 100, 1_000] };
     let percents: &[u32] = if quick { &[50, 80, 95] } else { &[50, 70, 80, 90, 95] };
     let mut cells = Vec::new();
-    for (lengths, uneven) in [
-        (Lengths::Exponential, false),
-        (Lengths::HeavyTailed, false),
-        (Lengths::Exponential, true),
-        (Lengths::HeavyTailed, true),
-    ] {
+    for (lengths, uneven, network) in KINDS {
+        // How far it is makes a difference to short jobs only.
+        let jobs = if network == NEAR_BY { &JOB_MILLIS[..] } else { &JOB_MILLIS[..2] };
         for &nodes in nodes {
-            for job_millis in [1, 10, 200, 2_000, 20_000] {
+            for &job_millis in jobs {
                 for &percent in percents {
-                    cells.push(Cell { lengths, uneven, nodes, job_millis, percent });
+                    cells.push(Cell { lengths, uneven, network, nodes, job_millis, percent });
                 }
             }
         }
@@ -190,10 +185,11 @@ fn simulate(cell: &Cell, who: Who, sets: &[(Lengths, Jobs)], quick: bool) -> Out
         }),
         job_mean: f64::from(cell.job_millis) / 1e3,
         utilisation: f64::from(cell.percent) / 100.0,
-        reports: who.reports(),
+        reports: who.reports(cell.network),
         service: Service::Shared,
+        network: cell.network,
     };
-    run(&setting, &mut *who.policy(&hosts))
+    run(&setting, &mut *who.policy(&hosts, cell.network))
 }
 
 fn find<'a>(cell: &Cell, results: &'a [Results], quick: bool) -> &'a Results {
@@ -214,10 +210,15 @@ fn table<'a>(cells: &[&Cell], of: impl Fn(&Cell) -> &'a Results, markdown: bool)
         Lengths::HeavyTailed => "heavy-tailed job lengths",
     };
     let hosts = if first.uneven { "uneven hosts" } else { "even hosts" };
+    let network = first.network * 1e3;
     let mut percents: Vec<u32> = cells.iter().map(|cell| cell.percent).collect();
     percents.sort_unstable();
     percents.dedup();
-    let _ = writeln!(text, "\n{}{lengths}, {hosts}\n", if markdown { "#### " } else { "" });
+    let _ = writeln!(
+        text,
+        "\n{}{lengths}, {hosts}, {network} ms away\n",
+        if markdown { "#### " } else { "" }
+    );
     let head: Vec<String> = percents.iter().map(|percent| format!("{percent} %")).collect();
     if markdown {
         let _ = writeln!(text, "| nodes | job | {} |", head.join(" | "));
@@ -257,12 +258,21 @@ fn table<'a>(cells: &[&Cell], of: impl Fn(&Cell) -> &'a Results, markdown: bool)
 /// Where ours is not as good as it should be, and whether anybody could be.
 fn verdict(cells: &[Cell], results: &[Results]) -> String {
     let mut text = String::new();
-    let (mut near, mut reports) = (0, 0.0_f64);
+    let mut near: HashMap<&str, (usize, usize)> = HashMap::new();
+    let mut reports = 0.0_f64;
     for (cell, results) in cells.iter().zip(results) {
         let [ours, distant] = ["ours", "distant"].map(|who| ratio(results, who));
         let others = ["round robin", "random", "OTP"].map(|who| ratio(results, who));
         let best_other = others.into_iter().fold(f64::INFINITY, f64::min);
-        near += usize::from(ours <= NEAR);
+        let hosts = if cell.uneven { Hosts::uneven(cell.nodes) } else { Hosts::even(cell.nodes) };
+        let jobs = f64::from(cell.percent) * 10.0 * hosts.capacity() / f64::from(cell.job_millis);
+        let which = match (jobs > PLACED_MAX, cell.network == NEAR_BY) {
+            (true, _) => "of more jobs than anybody places",
+            (false, true) => "near by",
+            (false, false) => "far away",
+        };
+        let (of, all) = near.entry(which).or_default();
+        (*of, *all) = (*of + usize::from(ours <= NEAR), *all + 1);
         reports = reports.max(results["ours"].reports_per_job);
         if ours > NEAR || ours > best_other * NOISE {
             let _ = writeln!(
@@ -272,13 +282,32 @@ fn verdict(cells: &[Cell], results: &[Results]) -> String {
             );
         }
     }
-    let _ = writeln!(
-        text,
-        "\n{near} of {} within {NEAR} of the oracle; {reports:.1} reports a job at most",
-        cells.len()
-    );
+    let _ = writeln!(text, "\nwithin {NEAR} of the oracle; {reports:.1} reports a job at most");
+    for (which, (near, all)) in near {
+        let _ = writeln!(text, "{near} of {all} {which}");
+    }
     text
 }
+
+/// One way over the network to another town, in seconds.
+const FAR: f64 = 0.001;
+
+/// The tables.
+const KINDS: [(Lengths, bool, f64); 8] = [
+    (Lengths::Exponential, false, NEAR_BY),
+    (Lengths::HeavyTailed, false, NEAR_BY),
+    (Lengths::Exponential, true, NEAR_BY),
+    (Lengths::HeavyTailed, true, NEAR_BY),
+    (Lengths::Exponential, false, FAR),
+    (Lengths::HeavyTailed, false, FAR),
+    (Lengths::Exponential, true, FAR),
+    (Lengths::HeavyTailed, true, FAR),
+];
+
+const JOB_MILLIS: [u32; 5] = [1, 10, 200, 2_000, 20_000];
+
+/// So many jobs a second nobody places: the cell is what it would be like.
+const PLACED_MAX: f64 = 1e6;
 
 /// How many jobs there are in a cell.
 const JOBS_QUICK: usize = 40_000;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::simulation::{Dice, Hosts, NETWORK, Reports, seconds};
+use super::simulation::{Dice, Hosts, Reports, seconds};
 use crate::core::placement::Placement;
 use crate::core::ranking::Ranking;
 use crate::core::replica::Replica;
@@ -37,10 +37,11 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    pub(crate) fn reports(self) -> Reports {
+    /// `network` is the time of one way over it, in seconds.
+    pub(crate) fn reports(self, network: f64) -> Reports {
         match self {
             Who::Oracle => Reports::Known(0.0),
-            Who::Distant => Reports::Known(NETWORK),
+            Who::Distant => Reports::Known(network),
             Who::RoundRobin | Who::Random => Reports::Never,
             Who::Otp => Reports::Otp,
             Who::Ours | Who::Copies(_) => Reports::Paced,
@@ -48,7 +49,7 @@ impl Who {
         }
     }
 
-    pub(crate) fn policy(self, hosts: &Hosts) -> Box<dyn Policy> {
+    pub(crate) fn policy(self, hosts: &Hosts, network: f64) -> Box<dyn Policy> {
         let count = hosts.0.len();
         match self {
             Who::Oracle | Who::Distant => Box::new(Truth::new(hosts)),
@@ -56,7 +57,7 @@ impl Who {
             Who::Random => Box::new(Random { dice: Dice(3), count }),
             Who::Otp => Box::new(Otp { list: (0..count).map(|node| (0, node)).collect() }),
             Who::Ours | Who::OursSlow => Box::new(Ours::new(hosts)),
-            Who::Copies(copies) => Box::new(Copies::new(hosts, copies)),
+            Who::Copies(copies) => Box::new(Copies::new(hosts, copies, network)),
         }
     }
 }
@@ -98,6 +99,7 @@ struct Copies {
     /// Of each the choices that the master has heard of.
     heard: Vec<u64>,
     mail: VecDeque<(f64, usize, Mail)>,
+    network: f64,
     next_tables: f64,
     dice: Dice,
 }
@@ -108,12 +110,13 @@ enum Mail {
 }
 
 impl Copies {
-    fn new(hosts: &Hosts, copies: usize) -> Copies {
+    fn new(hosts: &Hosts, copies: usize, network: f64) -> Copies {
         Copies {
             ours: Ours::new(hosts),
             replicas: (0..copies).map(|_| Replica::default()).collect(),
             heard: vec![0; copies],
             mail: VecDeque::new(),
+            network,
             next_tables: -1.0,
             dice: Dice(17),
         }
@@ -147,9 +150,13 @@ impl Copies {
                         self.heard[copy],
                         seconds(at),
                     );
-                    self.mail.push_back((at + NETWORK, copy, Mail::Table(table)));
+                    self.mail.push_back((at + self.network, copy, Mail::Table(table)));
                     if let Some((number, counts)) = self.replicas[copy].tell() {
-                        self.mail.push_back((at + NETWORK, copy, Mail::Chosen(number, counts)));
+                        self.mail.push_back((
+                            at + self.network,
+                            copy,
+                            Mail::Chosen(number, counts),
+                        ));
                     }
                 }
                 // While nothing happens nothing has to be told.

@@ -37,7 +37,8 @@ impl Hosts {
         Hosts((0..count).map(|at| [(4, 1.0), (2, 1.0), (8, 1.0), (4, 0.5)][at % 4]).collect())
     }
 
-    fn capacity(&self) -> f64 {
+    /// Cores of the usual speed.
+    pub(crate) fn capacity(&self) -> f64 {
         self.0.iter().map(|(cores, speed)| f64::from(*cores) * speed).sum()
     }
 }
@@ -75,7 +76,7 @@ impl Jobs {
 /// When nodes tell their load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Reports {
-    /// As pspawn's nodes do it (PC-1, PC-2).
+    /// As pspawn's nodes do it (PC-1 to PC-3).
     Paced,
     /// At a fixed interval.
     Every(f64),
@@ -96,6 +97,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) utilisation: f64,
     pub(crate) reports: Reports,
     pub(crate) service: Service,
+    /// One way over the network, in seconds.
+    pub(crate) network: f64,
 }
 
 /// How it went.
@@ -108,8 +111,8 @@ pub(crate) struct Outcome {
     pub(crate) reports_per_job: f64,
 }
 
-/// One way over the network, in seconds.
-pub(crate) const NETWORK: f64 = 0.001;
+/// One way over the network within a building, in seconds.
+pub(crate) const NEAR_BY: f64 = 0.0001;
 
 /// Runs all jobs through the pool.
 pub(crate) fn run(setting: &Setting, policy: &mut dyn Policy) -> Outcome {
@@ -121,8 +124,9 @@ pub(crate) fn run(setting: &Setting, policy: &mut dyn Policy) -> Outcome {
         world.go_on_until(arrival, policy);
         let node = policy.place(arrival);
         let counts = number >= setting.jobs.len() / 10;
-        let job = Job { arrival: arrival + NETWORK, work: length * setting.job_mean, counts };
-        world.on_the_way.push_back((arrival + NETWORK, node, job));
+        let there = arrival + setting.network;
+        let job = Job { arrival: there, work: length * setting.job_mean, counts };
+        world.on_the_way.push_back((there, node, job));
     }
     world.finish()
 }
@@ -130,6 +134,7 @@ pub(crate) fn run(setting: &Setting, policy: &mut dyn Policy) -> Outcome {
 struct World {
     nodes: Vec<Node>,
     reports: Reports,
+    network: f64,
     on_the_way: VecDeque<(f64, usize, Job)>,
     /// What policies are told, and when they are.
     news: VecDeque<(f64, usize, News)>,
@@ -158,6 +163,7 @@ impl World {
         let mut world = World {
             nodes,
             reports: setting.reports,
+            network: setting.network,
             on_the_way: VecDeque::new(),
             news: VecDeque::new(),
             looks: BinaryHeap::new(),
@@ -199,12 +205,19 @@ impl World {
 
     fn arrive(&mut self, now: f64, at: usize, job: Job) {
         let node = &mut self.nodes[at];
+        if self.reports == Reports::Paced {
+            node.looks_until(now);
+        }
         node.go_on_until(now);
         node.take(job);
         self.placed += 1;
         let look = match self.reports {
             Reports::Known(_) => node.next_end(),
-            Reports::Paced | Reports::Every(_) => node.next_look_after(now, self.reports),
+            Reports::Paced => {
+                node.due = node.due.min(node.next_look_after(now, self.reports));
+                node.due.min(node.next_end())
+            }
+            Reports::Every(_) => node.next_look_after(now, self.reports),
             Reports::Otp | Reports::Never => return,
         };
         if look < node.look || matches!(self.reports, Reports::Known(_)) {
@@ -224,8 +237,14 @@ impl World {
         let members = self.nodes.len();
         let node = &mut self.nodes[at];
         let before = node.work();
+        if self.reports == Reports::Paced {
+            node.looks_until(now);
+        }
         node.go_on_until(now);
-        node.looked = now;
+        let is_due = self.reports != Reports::Paced || now >= node.due; // else a job has ended
+        if is_due {
+            node.looked = now;
+        }
         let (told, next) = match self.reports {
             Reports::Known(after) => {
                 let ended = before - node.work();
@@ -240,8 +259,13 @@ impl World {
                 (told.then_some(report), now + 2.0)
             }
             Reports::Paced => {
-                let report = node.report(now);
-                let told = node.pace.due(seconds(now), &report, members);
+                let mut report = if is_due { node.report(now) } else { node.sample() };
+                let told = match is_due {
+                    true => node.pace.due(seconds(now), &mut report, members),
+                    // Others may have come meanwhile, so that none has ended yet.
+                    false if before == node.work() => false,
+                    false => node.pace.ended(seconds(now), &mut report, members),
+                };
                 node.gap = node.pace.gap(seconds(now), members).as_secs_f64();
                 (told.then_some(report), 0.0)
             }
@@ -259,16 +283,17 @@ impl World {
         if let Some(report) = told {
             node.told = Some((report, now));
             self.told += 1;
-            self.news.push_back((now + NETWORK, at, News::Report(report)));
+            self.news.push_back((now + self.network, at, News::Report(report)));
         }
         let next = if next > now {
             next
         } else {
-            let (told, then) = node.told.unwrap_or((node.report(now), now));
+            let (told, then) = node.told.unwrap_or((node.sample(), now));
             let is_told = told.counted() == node.work() && told.accepted == node.accepted;
             let alive = (then + ALIVE).max(now);
             let due = if is_told { node.next_end().min(alive) } else { now };
-            node.next_look_after(due, self.reports)
+            node.due = node.next_look_after(due, self.reports);
+            if self.reports == Reports::Paced { node.due.min(node.next_end()) } else { node.due }
         };
         self.look_at(at, next);
     }
@@ -314,6 +339,8 @@ struct Node {
     looked: f64,
     look: f64,
     gap: f64,
+    /// When it looks though no job has ended.
+    due: f64,
     told: Option<(LoadReport, f64)>,
 }
 
@@ -339,6 +366,7 @@ impl Node {
             length: JobLength::default(),
             looked: 0.0,
             look: f64::INFINITY,
+            due: 0.0,
             gap: 0.02,
             told: None,
         };
@@ -402,10 +430,23 @@ impl Node {
         if next > self.looked { next } else { self.looked + 2.0 * gap }
     }
 
+    /// Has it looked as often as it does, at what has not changed since then.
+    fn looks_until(&mut self, now: f64) {
+        let looks = ((now - self.looked) / self.gap).floor();
+        if looks >= 1.0 {
+            self.looked += looks * self.gap;
+            self.length.look(seconds(self.looked), self.work(), self.cores, self.accepted);
+        }
+    }
+
     fn report(&mut self, now: f64) -> LoadReport {
+        self.length.look(seconds(now), self.work(), self.cores, self.accepted);
+        self.sample()
+    }
+
+    fn sample(&self) -> LoadReport {
         let work = self.work();
         let running = work.min(self.cores);
-        self.length.look(seconds(now), work, self.cores, self.accepted);
         LoadReport {
             runnable: work - running,
             running,
@@ -415,6 +456,7 @@ impl Node {
             cores: self.cores,
             accepted: self.accepted,
             job: self.length.seconds(),
+            prompt: false,
         }
     }
 }

@@ -163,6 +163,11 @@ impl Member {
         self.report.is_some_and(|(report, _)| quarters(report.pressure()) > 0.0)
     }
 
+    /// Whether it tells each end of a job at once.
+    pub(super) fn is_prompt(&self) -> bool {
+        self.report.is_some_and(|(report, _)| report.prompt)
+    }
+
     /// How many placements are on their way, as far as is known here.
     ///
     /// MB-3: a placement that no report acknowledges is forgotten after [`PLACEMENT_EXPIRES`]: a
@@ -320,6 +325,7 @@ pub(super) const IDLE: LoadReport = LoadReport {
     cores: 0,
     accepted: 0,
     job: 0.0,
+    prompt: false,
 };
 
 /// How long a placement counts that no report acknowledges.
@@ -444,6 +450,7 @@ mod tests {
             cores: 2,
             accepted: 0,
             job: 0.0,
+            prompt: false,
         };
         member.reported(report, ms(0));
         member.place(1, ms(1));

@@ -16,11 +16,13 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Whether to send this report now; if so, it counts as sent. The pool has so many members.
+    /// Whether to send this report now; if so, it counts as sent, and says whether ends of jobs are told at once. The pool has
+    /// so many members.
     ///
     /// PC-1: never sooner than the [`gap`](Pace::gap) after the last one; then at once if something
     /// worth telling has changed, at [`GAP_CHANGING`] if anything has, at [`KEEP_ALIVE`] in any case.
-    pub(crate) fn due(&mut self, now: Duration, report: &LoadReport, members: usize) -> bool {
+    pub(crate) fn due(&mut self, now: Duration, report: &mut LoadReport, members: usize) -> bool {
+        report.prompt = Pace::is_prompt(report, members);
         if report.accepted != self.accepted.0 {
             self.accepted = (report.accepted, Some(now));
         }
@@ -36,6 +38,29 @@ impl Pace {
             self.sent = Some((*report, now));
         }
         due
+    }
+
+    /// The same, to whoever has just seen a job of the pool's end here.
+    ///
+    /// PC-3: that is told at once, as a core that is idle can be given work then. There are no more such reports than jobs; but not where
+    /// those are shorter than [`PROMPT_JOB_MIN`], or [`PROMPT_MEMBER`] for each core of so many members: most would have ended
+    /// before the master hears of the first, or it would hear of more than it can.
+    pub(crate) fn ended(&mut self, now: Duration, report: &mut LoadReport, members: usize) -> bool {
+        report.prompt = Pace::is_prompt(report, members);
+        let due = report.prompt
+            && self
+                .sent
+                .is_some_and(|(sent, _)| matches!(Change::between(&sent, report), Change::Telling));
+        if due {
+            self.sent = Some((*report, now));
+        }
+        due
+    }
+
+    fn is_prompt(report: &LoadReport, members: usize) -> bool {
+        let cores = members as f32 * report.cores as f32;
+        let least = PROMPT_JOB_MIN.max(PROMPT_MEMBER.mul_f32(cores));
+        report.job >= least.as_secs_f32() // 0 where that is not known
     }
 
     /// Between two reports, at least; and so often a node looks whether there is something to tell.
@@ -85,6 +110,12 @@ const GAP_BUSY: Duration = Duration::from_millis(1);
 
 /// The share of each member in the reports' time: with these the master hears 100,000 a second.
 const GAP_MEMBER: Duration = Duration::from_micros(10);
+
+/// The ends of shorter jobs are not told at once,
+const PROMPT_JOB_MIN: Duration = Duration::from_micros(200);
+
+/// nor are those of more than two million a second in the whole pool, which nobody can place.
+const PROMPT_MEMBER: Duration = Duration::from_nanos(500);
 
 /// How long after a spawn by placement a node counts as one that gets work.
 const BUSY_FOR: Duration = Duration::from_millis(50);
@@ -158,11 +189,39 @@ mod tests {
         assert_eq!(gaps, [1, 1, 1, 10, 20], "PC-2");
     }
 
+    #[test]
+    fn the_end_of_a_job_is_told_at_once_unless_jobs_are_too_short_for_that_many_members() {
+        let mut pace = Pace::default();
+        let at = |running, job| LoadReport { running, job, cores: 4, ..IDLE };
+        let (ms, us) = (Duration::from_millis, Duration::from_micros);
+        assert!(!pace.ended(ms(0), &mut at(1, 0.01), 4), "it has not introduced itself");
+        assert!(pace.due(ms(0), &mut at(2, 0.01), 4));
+        let mut report = at(1, 0.01);
+        assert!(pace.ended(us(1), &mut report, 4) && report.prompt, "PC-3");
+        assert!(!pace.ended(us(2), &mut at(1, 0.01), 4), "nothing to tell");
+        assert!(!pace.due(us(3), &mut at(2, 0.01), 4), "PC-1");
+        let is_told = |pace: &mut Pace, job, members| {
+            pace.due(ms(5_000), &mut at(3, job), members);
+            let mut report = at(2, job);
+            (pace.ended(ms(5_000), &mut report, members), report.prompt)
+        };
+        for (job, members, told) in [
+            (0.0, 2, false),
+            (199e-6, 2, false),
+            (201e-6, 2, true),
+            (1.9e-3, 1_000, false),
+            (2.1e-3, 1_000, true),
+        ] {
+            let mut pace = Pace::default();
+            assert_eq!(is_told(&mut pace, job, members), (told, told), "PC-3: {job} {members}");
+        }
+    }
+
     fn due_times(
         pace: &mut Pace,
         millis: std::ops::Range<u64>,
         report: impl Fn(u64) -> LoadReport,
     ) -> Vec<u64> {
-        millis.filter(|&t| pace.due(Duration::from_millis(t), &report(t), 4)).collect()
+        millis.filter(|&t| pace.due(Duration::from_millis(t), &mut report(t), 4)).collect()
     }
 }

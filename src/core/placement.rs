@@ -23,7 +23,7 @@ use crate::term::{At, Figure, Incarnation, LoadReport, NodeName, Table};
 /// PL-5: the expected load is what a node last reported and what was placed there since, less the
 /// jobs that will have ended while news of them is on its way ([`Drain`]). Who keeps silent for
 /// longer has nothing to tell: then what it said last stands. How long news takes is measured, and
-/// how long jobs are is what the nodes report.
+/// how long jobs are is what the nodes report. A node that tells each end at once needs none of that.
 ///
 /// PL-6: of a report that is much older than a job is long only what stands out counts: most of what
 /// it tells of has ended, and to go by it would be worse than to go by what was placed.
@@ -226,7 +226,7 @@ impl Placement {
                 node: member.name,
                 cores: member.cores(),
                 jobs: ((jobs * 2.0).round() / 2.0) as f32,
-                steady: !matches!(self.standings[place].how, How::Draining(_)),
+                steady: jobs == 0.0 || !self.ends_as_jobs(place),
             }
         };
         let nodes = self.members.iter().enumerate().map(figure).collect();
@@ -292,11 +292,16 @@ impl Placement {
 
     /// Whether what a member has to do ends as the pool's jobs do: no job's end takes away what else
     /// keeps its cores, be it of others or of its own.
-    fn drains(&self, place: usize) -> bool {
+    fn ends_as_jobs(&self, place: usize) -> bool {
         let member = self.members.at(place);
         let own = member.report().map_or(0.0, |(report, _)| f64::from(report.job));
         let is_alike = |job| own > 0.0 && own < job * ALIKE;
         self.drain.job().is_some_and(is_alike) && !member.is_pressed()
+    }
+
+    /// Whether that has to be counted down, as news of it takes a while.
+    fn drains(&self, place: usize) -> bool {
+        self.ends_as_jobs(place) && !self.members.at(place).is_prompt()
     }
 
     /// Gives a member its place in the election, with this load, of which the last was heard or done
@@ -756,11 +761,12 @@ mod tests {
     fn any_report() -> impl Strategy<Value = LoadReport> {
         let counts = any::<(u32, u32, u32, u32, u64)>();
         let few = (0..9_u32, 0..9_u32, 0..9_u32, 0..9_u32, 0..40_u64);
-        (prop_oneof![counts, few], any::<[f32; 3]>()).prop_map(
-            |((runnable, running, blocking, cores, accepted), [delayed, foreign, job])| {
-                LoadReport { runnable, running, blocking, delayed, foreign, cores, accepted, job }
-            },
-        )
+        let told = (any::<[f32; 3]>(), any::<bool>());
+        (prop_oneof![counts, few], told).prop_map(|(counts, ([delayed, foreign, job], prompt))| {
+            let (runnable, running, blocking, cores, accepted) = counts;
+            let counts = LoadReport { runnable, running, blocking, cores, accepted, ..IDLE };
+            LoadReport { delayed, foreign, job, prompt, ..counts }
+        })
     }
 
     fn shares(placement: &mut Placement, choices: usize, gap: u64) -> Vec<usize> {

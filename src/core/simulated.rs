@@ -9,7 +9,7 @@ mod policies;
 mod simulation;
 
 use self::policies::Who;
-use self::simulation::{Hosts, Jobs, Lengths, Outcome, Service, Setting, run};
+use self::simulation::{Hosts, Jobs, Lengths, NEAR_BY, Outcome, Service, Setting, run};
 
 #[test]
 fn jobs_respond_almost_as_fast_as_with_true_loads() {
@@ -18,6 +18,7 @@ fn jobs_respond_almost_as_fast_as_with_true_loads() {
         (Lengths::HeavyTailed, 8, 2.0),
         (Lengths::Exponential, 2, 0.01),
         (Lengths::HeavyTailed, 32, 0.2),
+        (Lengths::HeavyTailed, 8, 0.001),
     ] {
         let ratio = ratio(&Hosts::even(nodes), lengths, job_mean, Who::Ours, Who::Oracle);
         assert!(
@@ -74,7 +75,7 @@ fn simulate(
     who: Who,
 ) -> Outcome {
     let jobs = jobs.first(20_000);
-    let reports = who.reports();
-    let setting = Setting { hosts, jobs, job_mean, utilisation, reports, service };
-    run(&setting, &mut *who.policy(hosts))
+    let (reports, network) = (who.reports(NEAR_BY), NEAR_BY);
+    let setting = Setting { hosts, jobs, job_mean, utilisation, reports, service, network };
+    run(&setting, &mut *who.policy(hosts, NEAR_BY))
 }

@@ -235,8 +235,8 @@ impl Node {
         self.stages.arbiters().iter().map(|stage| stage.load().len() as usize).sum()
     }
 
-    pub(crate) fn blocking(&self) -> Option<Arc<Blocking>> {
-        self.hands.get().map(|hands| hands.blocking.clone())
+    pub(crate) fn blocking(&self) -> Arc<Blocking> {
+        self.blocking.clone()
     }
 }
 

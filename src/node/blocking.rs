@@ -20,7 +20,7 @@ where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
-    let counted = current().and_then(|cell| cell.node.blocking()).map(Queued::count);
+    let counted = current().map(|cell| Queued::count(cell.node.blocking()));
     let job = tokio::task::spawn_blocking(move || {
         let _running = counted.map(Queued::start);
         work()

@@ -311,6 +311,24 @@ impl Cell {
         }
     }
 
+    /// The pool's choice has put it here, which counts its end.
+    pub(super) fn is_from_pool(&self) {
+        self.notes.fetch_or(PLACED, Ordering::Relaxed);
+    }
+
+    /// It is over, and in no count of what there is to do any more.
+    #[inline]
+    pub(super) fn told_as_over(&self) {
+        if self.notes.load(Ordering::Relaxed) & PLACED != 0 {
+            self.tell_as_over();
+        }
+    }
+
+    #[cold]
+    fn tell_as_over(&self) {
+        self.node.reporter.job_ended(&self.node);
+    }
+
     pub(crate) fn wake(self: &Arc<Self>) {
         ArcWake::wake_by_ref(self);
         self.mailbox.nudge();
@@ -665,3 +683,5 @@ const RESTED: u8 = 4;
 const ORPHANS: u8 = 8;
 /// It has what hardly any has, or had it.
 const RARE: u8 = 16;
+/// The pool's choice has put it here.
+const PLACED: u8 = 32;

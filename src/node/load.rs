@@ -142,8 +142,9 @@ impl Sampler {
         Sampler { queues, blocking, cores, jobs: JobLength::default(), os, os_due: Duration::ZERO }
     }
 
-    /// The load at this moment. Counters are read each time, files only when they are due.
-    pub(crate) fn sample(&mut self, now: Duration, accepted: u64) -> LoadReport {
+    /// A look at a moment that nothing in particular has led to: it learns how long jobs are (JB-1), and asks the OS if that is
+    /// due, for which files are read.
+    pub(crate) fn look(&mut self, now: Duration, accepted: u64) -> LoadReport {
         if now >= self.os_due {
             let reading = OsReading::take();
             // A thread costs some 10 us to look at: with hundreds of them look less often, so that
@@ -152,10 +153,17 @@ impl Sampler {
             self.os_due = now + OS_INTERVAL + OS_INTERVAL * threads / 100;
             self.os.take_in(reading, now);
         }
+        let work = self.sample(accepted).counted();
+        self.jobs.look(now, work, self.cores, accepted);
+        self.sample(accepted)
+    }
+
+    /// The load at this moment, with what was known at the last look of all that takes longer to know.
+    pub(crate) fn sample(&self, accepted: u64) -> LoadReport {
         let sum = |figure: fn(&RunQueue) -> u32| {
             self.queues.iter().fold(0, |sum: u32, queue| sum.saturating_add(figure(queue)))
         };
-        let mut report = LoadReport {
+        LoadReport {
             runnable: sum(RunQueue::len),
             running: sum(RunQueue::running),
             blocking: self.blocking.len(),
@@ -163,11 +171,9 @@ impl Sampler {
             foreign: self.os.foreign.value as f32,
             cores: self.cores,
             accepted,
-            job: 0.0,
-        };
-        self.jobs.look(now, report.counted(), self.cores, accepted);
-        report.job = self.jobs.seconds();
-        report
+            job: self.jobs.seconds(),
+            prompt: false,
+        }
     }
 }
 
@@ -366,7 +372,7 @@ mod tests {
             queue.poll_started(true);
         }
         blocking.queued();
-        let report = sampler.sample(ms(0), 7);
+        let report = sampler.look(ms(0), 7);
         assert_eq!((report.runnable, report.running, report.blocking), (3, 3, 1));
         assert_eq!(report.accepted, 7);
         assert!(report.cores >= 1 && report.delayed >= 0.0 && report.foreign >= 0.0);

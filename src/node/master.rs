@@ -16,13 +16,12 @@ use tokio::time::timeout;
 
 use super::answer::Return;
 use super::launch::{Gone, Plan, Running, launch};
-use super::load::Sampler;
 use super::role::RoleEvent;
 use super::tls::Pin;
 use super::ways::{Place, Ways, ways};
 use super::{Node, Outcome};
 use crate::core::differences::{differences, in_a_line};
-use crate::core::pace::{GAP_MIN, Pace};
+use crate::core::pace::GAP_MIN;
 use crate::core::placement::Placement;
 use crate::launcher::{HostFailure, StartFault, StartStep};
 use crate::term::{At, Fingerprint, NodeName};
@@ -32,8 +31,6 @@ use crate::wire::{Answer, Control, MemberInfo, Query};
 /// The actor that is the pool's master.
 pub(crate) struct Master {
     node: Arc<Node>,
-    sampler: Sampler,
-    pace: Pace,
     /// When it will look at its load.
     looks: SpawnHandle,
     /// Nodes that are connected, members or not.
@@ -65,15 +62,13 @@ struct Slave {
 }
 
 impl Master {
-    pub(crate) fn new(node: Arc<Node>, sampler: Sampler) -> Master {
+    pub(crate) fn new(node: Arc<Node>) -> Master {
         let info = node.member_info();
         let cores = u32::try_from(node.config.workers).unwrap_or(u32::MAX);
         node.choices().placement().join(info.node, info.incarnation, cores, Some(info.at));
         node.peers().set_master(Some(node.name));
         Master {
             node,
-            sampler,
-            pace: Pace::default(),
             looks: SpawnHandle::default(),
             up: HashMap::new(),
             own_ips: BTreeSet::new(),
@@ -130,16 +125,8 @@ impl Master {
     fn report_own_load(&mut self, ctx: &mut Context<Self>) {
         self.node.look_at_clock();
         self.node.log_refusals();
-        let now = self.node.now();
-        let members = self.node.peers().known();
-        let report = self.sampler.sample(now, self.node.accepted());
-        // PL-4: the master knows of itself what it knows of the others, and no sooner: jobs shorter
-        // than the time between two reports would all be its own otherwise.
-        if self.pace.due(now, &report, members) {
-            self.placement().report(self.node.name, report, now);
-        }
+        let gap = self.node.reporter.look(&self.node);
         self.node.send_tables();
-        let gap = self.pace.gap(now, members);
         if gap == GAP_MIN {
             self.node.watch_less();
         }

@@ -46,6 +46,7 @@ mod questions;
 pub(crate) mod queue;
 pub(crate) mod registry;
 mod relay;
+mod reporter;
 pub(crate) mod role;
 mod routes;
 mod screen;
@@ -97,6 +98,7 @@ use self::near::listen_near;
 use self::peers::Peers;
 use self::questions::Questions;
 use self::relay::Relays;
+use self::reporter::Reporter;
 use self::role::RoleEvent;
 use self::screen::Screen;
 use self::signals::NearSignals;
@@ -140,6 +142,8 @@ pub(crate) struct Node {
     choices: Choices,
     sockets: Arc<Sockets>,
     stages: Arc<Stages>,
+    blocking: Arc<Blocking>,
+    reporter: Box<Reporter>,
     relays: Relays,
     questions: Questions,
     pauses: Mutex<Pauses>,
@@ -161,7 +165,6 @@ pub(crate) struct Node {
 /// The threads and actors of a running node.
 struct Hands {
     io: ArbiterHandle,
-    blocking: Arc<Blocking>,
     keeper: Addr<Keeper>,
     role: Recipient<RoleEvent>,
     /// Only on a master.
@@ -289,6 +292,7 @@ impl Node {
         let shown = CloseOnDrop(screen.clone());
 
         let (end, ended) = oneshot::channel();
+        let (stages, blocking) = (Stages::new(config.workers), Arc::<Blocking>::default());
         let node = Arc::new(Node {
             name: config.name,
             incarnation: Incarnation(u32::from_be_bytes(seed)),
@@ -307,7 +311,9 @@ impl Node {
             peers: Peers::default(),
             choices: Choices::new(u64::from(u32::from_be_bytes(seed))),
             sockets: Arc::new(Sockets::new().map_err(|why| NodeError::Os(why.to_string()))?),
-            stages: Stages::new(config.workers),
+            reporter: Box::new(Reporter::new(Sampler::new(stages.loads(), blocking.clone()))),
+            stages,
+            blocking,
             relays: Relays::default(),
             questions: Questions::new(),
             pauses: Mutex::default(),
@@ -347,16 +353,14 @@ impl Node {
     ) {
         let arbiters: Vec<ArbiterHandle> =
             self.stages.arbiters().iter().map(|stage| self.arbiter_of(stage.number())).collect();
-        let blocking = Arc::<Blocking>::default();
-        let sampler = Sampler::new(self.stages.loads(), blocking.clone());
         let keeper = Keeper::new(self.clone()).start();
         let (role, master) = match self.config.part {
             Part::Master => {
-                let master = Master::new(self.clone(), sampler).start();
+                let master = Master::new(self.clone()).start();
                 (master.clone().recipient(), Some(master))
             }
             Part::Slave | Part::Free | Part::Hidden => {
-                (Slave::new(self.clone(), sampler).start().recipient(), None)
+                (Slave::new(self.clone()).start().recipient(), None)
             }
         };
         let watcher = self.sockets.watch(format!("net {}", self.name.name()), self.stages.clone());
@@ -365,7 +369,7 @@ impl Node {
             return;
         }
         let io = Arbiter::current();
-        let hands = Hands { io, blocking, keeper, role, master };
+        let hands = Hands { io, keeper, role, master };
         assert!(self.hands.set(hands).is_ok(), "a node runs once");
 
         let listening =

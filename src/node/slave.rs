@@ -6,26 +6,23 @@ use std::sync::Arc;
 use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
 use slog::{info, warn};
 
-use super::load::Sampler;
 use super::role::RoleEvent;
 use super::{Node, launch};
-use crate::core::pace::{GAP_MIN, Pace};
+use crate::core::pace::GAP_MIN;
 use crate::term::NodeName;
 use crate::wire::greeting::{Hello, Part};
-use crate::wire::{Answer, Control, Query};
+use crate::wire::{Answer, Query};
 
 /// The actor of a slave, of a free node, and of a hidden one.
 pub(crate) struct Slave {
     node: Arc<Node>,
-    sampler: Sampler,
-    pace: Pace,
     /// When it will look at its load.
     looks: SpawnHandle,
 }
 
 impl Slave {
-    pub(crate) fn new(node: Arc<Node>, sampler: Sampler) -> Slave {
-        Slave { node, sampler, pace: Pace::default(), looks: SpawnHandle::default() }
+    pub(crate) fn new(node: Arc<Node>) -> Slave {
+        Slave { node, looks: SpawnHandle::default() }
     }
 
     fn master(&self) -> Option<NodeName> {
@@ -35,18 +32,12 @@ impl Slave {
     fn report(&mut self, ctx: &mut Context<Self>) {
         self.node.look_at_clock();
         self.node.log_refusals();
-        let now = self.node.now();
-        let members = self.node.peers().known();
-        if let Some(link) = self.master().and_then(|master| self.node.peers().get(master)) {
-            let report = self.sampler.sample(now, self.node.accepted());
-            if self.pace.due(now, &report, members) {
-                link.push_urgent(&Control::Load(report));
-            }
-            if let Some(chosen) = self.node.untold_choices() {
-                link.push_urgent(&chosen);
-            }
+        let gap = self.node.reporter.look(&self.node);
+        if let Some(link) = self.master().and_then(|master| self.node.peers().get(master))
+            && let Some(chosen) = self.node.untold_choices()
+        {
+            link.push_urgent(&chosen);
         }
-        let gap = self.pace.gap(now, members);
         if gap == GAP_MIN {
             self.node.watch_less();
         }
@@ -85,7 +76,7 @@ impl Slave {
                     }
                     info!(self.node.log, "is in a pool now"; "master" => %from);
                     self.node.peers().set_master(Some(from));
-                    self.pace = Pace::default();
+                    self.node.reporter.begin_anew();
                     Answer::Done
                 }
                 (from, Some(master)) if from == Some(master) => Answer::Done,
@@ -122,7 +113,7 @@ impl Handler<RoleEvent> for Slave {
             {
                 info!(self.node.log, "serves"; "master" => %node);
             }
-            RoleEvent::PeerUp { .. } => self.pace = Pace::default(),
+            RoleEvent::PeerUp { .. } => self.node.reporter.begin_anew(),
             RoleEvent::PeerDown { node, why } => {
                 if self.master() == Some(node) {
                     self.node.choices().forget_master();

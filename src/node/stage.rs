@@ -511,6 +511,8 @@ impl Performance {
                 player.cell.set_place(at);
             }
             self.opening.stage().load.lives(1);
+        } else {
+            player.cell.told_as_over();
         }
         left
     }
@@ -527,6 +529,7 @@ impl Performance {
                 };
                 let (turn, left) = player.turn(cell, None, now);
                 if turn.is_ready() {
+                    player.cell.told_as_over();
                     drop(self.players.remove(at));
                     self.opening.stage().load.lives(-1);
                 }

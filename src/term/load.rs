@@ -23,6 +23,8 @@ pub(crate) struct LoadReport {
     pub(crate) accepted: u64,
     /// How long such a job keeps a core, in seconds, in the mean; 0 if too few have ended lately.
     pub(crate) job: f32,
+    /// The end of each is told at once.
+    pub(crate) prompt: bool,
 }
 
 /// What a master expects of the nodes' loads, for those who choose nodes themselves.

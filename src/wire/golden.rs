@@ -90,6 +90,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         cores: 4,
         accepted: 6,
         job: 0.25,
+        prompt: true,
     };
     let figure = Figure { node: a, cores: 4, jobs: 0.5, steady: false };
     let table = Table { nodes: vec![figure], job: 0.25, choosers: 1, contains: 6 };

@@ -29,7 +29,7 @@ use crate::term::{
 };
 
 /// Which version of this protocol a node speaks; two nodes must agree.
-pub(crate) const PROTOCOL_VERSION: u32 = 5;
+pub(crate) const PROTOCOL_VERSION: u32 = 6;
 
 /// Everything nodes say that is not an actor's message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
