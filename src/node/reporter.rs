@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Node;
 use super::cell::lock;
+use super::link::Link;
 use super::load::Sampler;
 use crate::core::pace::Pace;
 use crate::term::LoadReport;
@@ -16,6 +17,8 @@ use crate::wire::greeting::Part;
 
 pub(crate) struct Reporter {
     reporting: Mutex<Reporting>,
+    /// Ends of jobs are told at once, as far as was known at the last look (PC-3).
+    is_prompt: AtomicBool,
     /// A job has ended, and nobody has looked since then.
     ended: AtomicBool,
 }
@@ -28,7 +31,7 @@ struct Reporting {
 impl Reporter {
     pub(super) fn new(sampler: Sampler) -> Reporter {
         let reporting = Mutex::new(Reporting { sampler, pace: Pace::default() });
-        Reporter { reporting, ended: AtomicBool::new(false) }
+        Reporter { reporting, is_prompt: AtomicBool::new(false), ended: AtomicBool::new(false) }
     }
 
     /// Looks, and tells what there is to tell; when to look again.
@@ -37,9 +40,12 @@ impl Reporter {
         let mut reporting = lock(&self.reporting);
         let Reporting { sampler, pace } = &mut *reporting;
         let mut report = sampler.look(now, node.accepted());
-        if node.peers().master().is_some() && pace.due(now, &mut report, members) {
-            tell(node, report, now);
+        if let Some(hearer) = Hearer::of(node)
+            && pace.due(now, &mut report, members)
+        {
+            hearer.hear(node, report, now);
         }
+        self.is_prompt.store(report.prompt, Ordering::Relaxed);
         let gap = pace.gap(now, members);
         drop(reporting);
         self.tell_ends(node);
@@ -48,8 +54,10 @@ impl Reporter {
 
     /// The same, of an arbiter on which a job of the pool's has ended.
     pub(super) fn job_ended(&self, node: &Arc<Node>) {
-        self.ended.store(true, Ordering::SeqCst);
-        self.tell_ends(node);
+        if self.is_prompt.load(Ordering::Relaxed) {
+            self.ended.store(true, Ordering::SeqCst);
+            self.tell_ends(node);
+        }
     }
 
     /// Nobody waits for a thread that is at it: that comes here afterwards.
@@ -61,8 +69,10 @@ impl Reporter {
             let Reporting { sampler, pace } = &mut *reporting;
             let now = node.now();
             let mut report = sampler.sample(node.accepted());
-            if pace.ended(now, &mut report, node.peers().known()) {
-                tell(node, report, now);
+            if let Some(hearer) = Hearer::of(node)
+                && pace.ended(now, &mut report, node.peers().known())
+            {
+                hearer.hear(node, report, now);
             }
         }
     }
@@ -73,13 +83,34 @@ impl Reporter {
     }
 }
 
-fn tell(node: &Arc<Node>, report: LoadReport, now: Duration) {
-    // PL-4: the master hears of itself as it does of the others, and no more often: jobs shorter than the time between two
-    // reports would all be its own otherwise.
-    if node.config.part == Part::Master {
-        node.choices().placement().report(node.name, report, now);
-    } else if let Some(link) = node.peers().master().and_then(|master| node.peers().get(master)) {
-        link.push_urgent(&Control::Load(report));
-        link.flush(); // this thread may have others' turns to do before it comes to that
+/// Who is told: nobody, while there is no connection to a master.
+enum Hearer {
+    Itself,
+    Master(Arc<Link>),
+}
+
+impl Hearer {
+    fn of(node: &Node) -> Option<Hearer> {
+        match node.config.part {
+            Part::Master => Some(Hearer::Itself),
+            _ => {
+                let link = node.peers().get(node.peers().master()?)?;
+                Some(Hearer::Master(link))
+            }
+        }
+    }
+
+    fn hear(self, node: &Node, report: LoadReport, now: Duration) {
+        match self {
+            // PL-4: the master hears of itself as it does of the others, and no more often: jobs shorter than the time between
+            // two reports would all be its own otherwise.
+            Hearer::Itself => {
+                node.choices().placement().report(node.name, report, now);
+            }
+            Hearer::Master(link) => {
+                link.push_urgent(&Control::Load(report));
+                link.flush(); // this thread may have others' turns to do before it comes to that
+            }
+        }
     }
 }

@@ -248,6 +248,6 @@ impl slog::Serializer for Line {
     }
 }
 
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// Longer than anything takes that happens at all.
 const PATIENCE: Duration = Duration::from_secs(30);
