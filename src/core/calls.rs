@@ -25,7 +25,7 @@ pub(crate) struct Calls<T> {
     closed: bool,
 }
 
-/// With whom a node has wait there, it fills a line of the processor's cache.
+/// With a node's waiter in it, it fills one line of the processor's cache.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Open<T> {
@@ -44,6 +44,9 @@ impl<T> Open<T> {
 }
 
 impl<T> Calls<T> {
+    #[cfg(test)]
+    pub(crate) const PLACE_BYTES: usize = size_of::<Option<Open<T>>>();
+
     pub(crate) fn new() -> Calls<T> {
         Calls {
             last: 0,

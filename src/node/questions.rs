@@ -318,6 +318,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_question_fills_one_line_of_the_cache() {
+        assert_eq!(Calls::<Waiter>::PLACE_BYTES, 64);
+    }
+
+    #[test]
     fn who_watches_the_deadlines_is_woken_by_earlier_ones_only() {
         let questions = Questions::new();
         let ask = |millis| {
