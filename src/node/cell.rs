@@ -312,7 +312,7 @@ impl Cell {
     }
 
     /// The pool's choice has put it here, which counts its end.
-    pub(super) fn is_from_pool(&self) {
+    pub(super) fn set_placed(&self) {
         self.notes.fetch_or(PLACED, Ordering::Relaxed);
     }
 

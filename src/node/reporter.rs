@@ -15,6 +15,7 @@ use crate::term::LoadReport;
 use crate::wire::Control;
 use crate::wire::greeting::Part;
 
+/// That of one node; its arbiters share it with the role.
 pub(crate) struct Reporter {
     reporting: Mutex<Reporting>,
     /// Ends of jobs are told at once, as far as was known at the last look (PC-3).

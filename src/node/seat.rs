@@ -108,7 +108,7 @@ impl Seat {
         node.live_here(cell.clone());
         if placed {
             node.count_accepted();
-            cell.is_from_pool();
+            cell.set_placed();
         }
         // L10, M12: the ties are there before the actor can end.
         if link.is_some() || monitor.is_some() {
