@@ -20,7 +20,7 @@ mod term;
 mod policies;
 mod simulation;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -258,7 +258,7 @@ fn table<'a>(cells: &[&Cell], of: impl Fn(&Cell) -> &'a Results, markdown: bool)
 /// Where ours is not as good as it should be, and whether anybody could be.
 fn verdict(cells: &[Cell], results: &[Results]) -> String {
     let mut text = String::new();
-    let mut near: HashMap<&str, (usize, usize)> = HashMap::new();
+    let mut near: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut reports = 0.0_f64;
     for (cell, results) in cells.iter().zip(results) {
         let [ours, distant] = ["ours", "distant"].map(|who| ratio(results, who));

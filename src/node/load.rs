@@ -153,9 +153,10 @@ impl Sampler {
             self.os_due = now + OS_INTERVAL + OS_INTERVAL * threads / 100;
             self.os.take_in(reading, now);
         }
-        let work = self.sample(accepted).counted();
-        self.jobs.look(now, work, self.cores, accepted);
-        self.sample(accepted)
+        let mut report = self.sample(accepted);
+        self.jobs.look(now, report.counted(), self.cores, accepted);
+        report.job = self.jobs.seconds();
+        report
     }
 
     /// The load at this moment, with what was known at the last look of all that takes longer to know.
